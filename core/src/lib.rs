@@ -1,0 +1,22 @@
+//! Every decision of the product, as plain functions over plain values.
+//!
+//! This crate knows no Kubernetes client, reads no file and no clock, logs nothing and spawns nothing: values go in, a plan and
+//! its explanation come out. Time is an argument in seconds, so the agent, the controllers, the tests and a replay of a trace
+//! run the same code and get the same answer.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`qos`] | what a pod's annotations mean |
+//! | [`capacity`] | how much of a node may be offered to batch pods |
+//! | [`placement`] | whether a batch pod fits a node, and how well |
+//! | [`hold`] | what batch pods may use right now, together and each |
+//! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
+
+pub mod capacity;
+pub mod eviction;
+pub mod hold;
+pub mod placement;
+pub mod qos;
+pub mod quantity;
+pub mod reclaimed;
+pub mod units;

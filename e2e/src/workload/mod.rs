@@ -1,0 +1,6 @@
+//! The two sides of a colocated machine, small but real: a latency-sensitive HTTP service with an open-loop load generator, and
+//! batch work with a goodput figure. The demo and the end-to-end tests run them as pods.
+
+pub mod batch;
+pub mod load;
+pub mod serve;
