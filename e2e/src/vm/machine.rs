@@ -1,0 +1,306 @@
+//! What a machine is, and the emulator's command line that makes it.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use super::error::VmError;
+
+/// Distance between two NUMA nodes when nothing else is said; the same node is 10 (ACPI SLIT convention).
+pub const REMOTE_DISTANCE: u8 = 21;
+
+/// One NUMA node of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumaNode {
+    /// Its memory in MiB.
+    pub memory_mib: u32,
+    /// Its logical CPUs. Zero makes a node of memory only.
+    pub cpus: u16,
+}
+
+/// How instructions are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Accelerator {
+    /// Emulated: works everywhere, slow.
+    #[default]
+    Tcg,
+    /// On the processor itself; needs a usable `/dev/kvm`.
+    Kvm,
+}
+
+/// A machine's place in the cluster's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its address, in a network with a prefix of 24 bits.
+    pub address: Ipv4Addr,
+    /// Where it sends everything else.
+    pub gateway: Ipv4Addr,
+    /// The addresses of its pods, as `10.123.46.0/24`.
+    pub pod_subnet: String,
+    /// The existing tap device its network card is connected to.
+    pub tap: String,
+}
+
+/// A virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name, also as a cluster node.
+    pub name: String,
+    /// Its network; without one it is alone.
+    pub network: Option<Network>,
+    /// Its NUMA nodes, in order of their number.
+    pub numa: Vec<NumaNode>,
+    /// Hardware threads a core; 1 without hyper-threading.
+    pub threads_per_core: u16,
+    /// Distances between NUMA nodes `(from, to, distance)` where they differ from [`REMOTE_DISTANCE`]; they hold both ways.
+    pub distances: Vec<(u16, u16, u8)>,
+    /// Compressed swap in memory, in MiB of uncompressed size; zero for none.
+    pub zram_mib: u32,
+    /// How it is executed.
+    pub accelerator: Accelerator,
+}
+
+impl Machine {
+    /// A machine of two NUMA nodes, each with 1 GiB and one core of two threads: the smallest that shows every effect of topology.
+    pub fn two_nodes(name: &str, network: Option<Network>) -> Self {
+        Self {
+            name: name.to_owned(),
+            network,
+            numa: vec![
+                NumaNode {
+                    memory_mib: 1024,
+                    cpus: 2
+                };
+                2
+            ],
+            threads_per_core: 2,
+            distances: Vec::new(),
+            zram_mib: 0,
+            accelerator: Accelerator::default(),
+        }
+    }
+
+    fn cpus(&self) -> u16 {
+        self.numa.iter().map(|node| node.cpus).sum()
+    }
+
+    fn memory_mib(&self) -> u32 {
+        self.numa.iter().map(|node| node.memory_mib).sum()
+    }
+
+    fn check(&self) -> Result<(), VmError> {
+        let wrong = |reason: String| {
+            Err(VmError::Machine {
+                name: self.name.clone(),
+                reason,
+            })
+        };
+        if self.cpus() == 0 {
+            return wrong("no NUMA node has a CPU".to_owned());
+        }
+        if self.threads_per_core == 0 {
+            return wrong("threads_per_core is 0".to_owned());
+        }
+        if let Some(node) = self
+            .numa
+            .iter()
+            .find(|node| node.cpus % self.threads_per_core != 0)
+        {
+            return wrong(format!(
+                "{} CPUs of a NUMA node are no whole cores of {} threads",
+                node.cpus, self.threads_per_core
+            ));
+        }
+        let nodes = self.numa.len();
+        match self.distances.iter().find(|(from, to, distance)| {
+            from == to || usize::from(*from.max(to)) >= nodes || *distance <= 10
+        }) {
+            Some((from, to, distance)) => wrong(format!(
+                "distance {distance} between NUMA nodes {from} and {to} of {nodes}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Sockets, cores a socket, threads a core. A socket a NUMA node where all that have CPUs are alike, else a socket a core.
+    fn topology(&self) -> (u16, u16, u16) {
+        let mut with_cpus = self
+            .numa
+            .iter()
+            .map(|node| node.cpus)
+            .filter(|&cpus| cpus > 0);
+        let threads = self.threads_per_core;
+        let first = with_cpus.next().unwrap_or(threads);
+        if with_cpus.all(|cpus| cpus == first) {
+            (self.cpus() / first, first / threads, threads)
+        } else {
+            (self.cpus() / threads, 1, threads)
+        }
+    }
+
+    fn distance(&self, from: usize, to: usize) -> u8 {
+        self.distances
+            .iter()
+            .find(|&&(a, b, _)| {
+                let (a, b) = (usize::from(a), usize::from(b));
+                (a, b) == (from, to) || (b, a) == (from, to)
+            })
+            .map_or(REMOTE_DISTANCE, |&(_, _, distance)| distance)
+    }
+}
+
+/// The files a machine runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The ELF kernel.
+    pub kernel: PathBuf,
+    /// The initial file system.
+    pub initramfs: PathBuf,
+    /// The root disk. Written to: it belongs to this machine alone and survives its power-off.
+    pub root_disk: PathBuf,
+    /// The disk with the machine's own files (a tar archive).
+    pub seed_disk: PathBuf,
+    /// Where the console is logged; appended to at each start.
+    pub console: PathBuf,
+    /// Further output channels, by name: the guest finds the port by the name, the host appends to the file.
+    pub ports: Vec<(String, PathBuf)>,
+}
+
+/// The arguments of QEMU (without the program) that run `machine` with `files`.
+///
+/// # Errors
+/// When the machine's description contradicts itself.
+pub fn arguments(machine: &Machine, files: &Files) -> Result<Vec<OsString>, VmError> {
+    machine.check()?;
+    let mut argv = Arguments::default();
+    argv.pair("-name", machine.name.clone());
+    match machine.accelerator {
+        Accelerator::Tcg => argv.pair("-accel", "tcg,thread=multi").pair("-cpu", "max"),
+        Accelerator::Kvm => argv.pair("-accel", "kvm").pair("-cpu", "host"),
+    };
+    argv.pair("-machine", "q35")
+        .pair("-m", format!("{}M", machine.memory_mib()));
+    let (sockets, cores, threads) = machine.topology();
+    argv.pair(
+        "-smp",
+        format!(
+            "{},sockets={sockets},cores={cores},threads={threads}",
+            machine.cpus()
+        ),
+    );
+    numa(machine, &mut argv);
+    for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+        argv.0.push(flag.into());
+    }
+    argv.pair("-display", "none");
+    argv.pair("-kernel", &files.kernel)
+        .pair("-initrd", &files.initramfs)
+        .pair("-append", KERNEL_COMMAND_LINE);
+    argv.pair(
+        "-chardev",
+        with_path("file,id=console,append=on,path=", &files.console),
+    )
+    .pair("-serial", "chardev:console");
+    // The host's page cache outlives the emulator, so an unflushed disk still survives the machine's power-off.
+    argv.pair(
+        "-drive",
+        with_path(
+            "if=none,id=root,format=raw,cache=unsafe,file=",
+            &files.root_disk,
+        ),
+    );
+    argv.pair("-device", "virtio-blk-pci,drive=root");
+    argv.pair(
+        "-drive",
+        with_path(
+            "if=none,id=seed,format=raw,readonly=on,file=",
+            &files.seed_disk,
+        ),
+    );
+    argv.pair("-device", "virtio-blk-pci,drive=seed");
+    argv.pair("-device", "virtio-serial-pci");
+    for (name, path) in &files.ports {
+        argv.pair(
+            "-chardev",
+            with_path(&format!("file,id=port-{name},append=on,path="), path),
+        );
+        argv.pair(
+            "-device",
+            format!("virtserialport,chardev=port-{name},name={name}"),
+        );
+    }
+    if let Some(network) = &machine.network {
+        // Locally administered, and unique within the network because the address is.
+        let [_, b, c, d] = network.address.octets();
+        argv.pair(
+            "-netdev",
+            format!("tap,id=net,ifname={},script=no,downscript=no", network.tap),
+        );
+        argv.pair(
+            "-device",
+            format!("virtio-net-pci,netdev=net,mac=52:54:00:{b:02x}:{c:02x}:{d:02x}"),
+        );
+    }
+    Ok(argv.0)
+}
+
+/// `mitigations=off`: the guest runs only what the tests bring, and emulated indirect branches are dear.
+/// `panic=-1` with `-no-reboot` ends the emulator when the kernel fails.
+const KERNEL_COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 psi=1 mitigations=off nokaslr audit=0 nowatchdog";
+
+fn numa(machine: &Machine, argv: &mut Arguments) {
+    let mut first_cpu = 0;
+    for (index, node) in machine.numa.iter().enumerate() {
+        argv.pair(
+            "-object",
+            format!(
+                "memory-backend-ram,id=memory{index},size={}M",
+                node.memory_mib
+            ),
+        );
+        let cpus = match node.cpus {
+            0 => String::new(),
+            1 => format!(",cpus={first_cpu}"),
+            count => format!(",cpus={first_cpu}-{}", first_cpu + count - 1),
+        };
+        first_cpu += node.cpus;
+        argv.pair(
+            "-numa",
+            format!("node,nodeid={index}{cpus},memdev=memory{index}"),
+        );
+    }
+    for from in 0..machine.numa.len() {
+        for to in from + 1..machine.numa.len() {
+            argv.pair(
+                "-numa",
+                format!(
+                    "dist,src={from},dst={to},val={}",
+                    machine.distance(from, to)
+                ),
+            );
+        }
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn pair(&mut self, option: &str, value: impl Into<OsString>) -> &mut Self {
+        self.0.push(option.into());
+        self.0.push(value.into());
+        self
+    }
+}
+
+/// An option that ends with a path. QEMU doubles commas inside a value.
+fn with_path(option: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(option);
+    text.push(path.to_string_lossy().replace(',', ",,"));
+    text
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
