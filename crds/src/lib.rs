@@ -2,13 +2,17 @@
 //! translation between API objects and the values of `katalyst_core`. Nothing here decides.
 
 pub mod constants;
+pub mod generate;
 #[expect(
     unreachable_pub,
     reason = "kube's derive copies each struct into a function body with its visibility"
 )]
 pub mod node;
+mod rules;
+pub mod schema;
 #[expect(
     unreachable_pub,
     reason = "kube's derive copies each struct into a function body with its visibility"
 )]
 pub mod workload;
+pub mod yaml;

@@ -6,9 +6,16 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::resources::ResourceList;
+use crate::rules::list_not_negative;
 
 /// The agent's report; all of it is written by the node agent.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new(list_not_negative("reclaimedCeiling"))
+        .message("the ceiling of reclaimed pods must not be negative"),
+    validation = Rule::new(list_not_negative("capacity"))
+        .message("a capacity must not be negative")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeMetricStatus {
     /// When the report was made. A report is old after a minute.
@@ -100,6 +107,12 @@ pub struct GroupMetric {
 
 /// The highest usage of the machine minus that of reclaimed pods, over a window.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new("!has(self.filledSeconds) || !has(self.windowSeconds) || self.filledSeconds <= self.windowSeconds")
+        .message("filledSeconds must not exceed windowSeconds"),
+    validation = Rule::new(list_not_negative("usage"))
+        .message("a usage must not be negative")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ServicePeak {
     /// Length of the window, in seconds.

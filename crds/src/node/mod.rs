@@ -5,6 +5,7 @@
 //! `topologyPolicy`, `nodeMetricStatus`), the capacity controller decides (`resources`,
 //! `reclaim`, `conditions`). Every field is therefore optional: each writer applies its half.
 
+mod apply;
 mod condition;
 mod metric;
 mod reclaim;
@@ -35,6 +36,115 @@ use serde::{Deserialize, Serialize};
     shortname = "cnr",
     category = "katalyst",
     status = "CustomNodeResourceStatus",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"AgentReady\")].status",
+        description = "True while the node's agent reports"
+    ),
+    printcolumn(
+        name = "CPU",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.capacity.cpu",
+        description = "CPU of the machine, in cores"
+    ),
+    printcolumn(
+        name = "Service-Peak",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.servicePeak.usage.cpu",
+        description = "Highest CPU usage by services in the window"
+    ),
+    printcolumn(
+        name = "Offered",
+        type_ = "string",
+        json_path = ".status.reclaim.cpu.offered",
+        description = "CPU offered to reclaimed pods"
+    ),
+    printcolumn(
+        name = "Allocated",
+        type_ = "string",
+        json_path = ".status.reclaim.cpu.allocated",
+        description = "CPU given to reclaimed pods"
+    ),
+    printcolumn(
+        name = "Ceiling",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.reclaimedCeiling.cpu",
+        description = "CPU that reclaimed pods together may use now"
+    ),
+    printcolumn(
+        name = "Limited-By",
+        type_ = "string",
+        json_path = ".status.reclaim.cpu.limitedBy",
+        description = "What determined the offer of CPU"
+    ),
+    printcolumn(
+        name = "Memory-Offered",
+        type_ = "string",
+        json_path = ".status.reclaim.memory.offered",
+        description = "Memory offered to reclaimed pods"
+    ),
+    printcolumn(
+        name = "Memory-Allocated",
+        type_ = "string",
+        json_path = ".status.reclaim.memory.allocated",
+        description = "Memory given to reclaimed pods"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "When the object was created"
+    ),
+    printcolumn(
+        name = "Memory",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.capacity.memory",
+        description = "Memory of the machine",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Memory-Service-Peak",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.servicePeak.usage.memory",
+        description = "Highest memory usage by services in the window",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Memory-Ceiling",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.reclaimedCeiling.memory",
+        description = "Memory that reclaimed pods together may use now",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Memory-Limited-By",
+        type_ = "string",
+        json_path = ".status.reclaim.memory.limitedBy",
+        description = "What determined the offer of memory",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reported",
+        type_ = "date",
+        json_path = ".status.nodeMetricStatus.updateTime",
+        description = "When the agent last reported",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Agent",
+        type_ = "string",
+        json_path = ".status.nodeMetricStatus.agent.version",
+        description = "Version of the agent",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Why",
+        type_ = "string",
+        json_path = ".status.reclaim.message",
+        description = "The last decision in one sentence",
+        priority = 1
+    ),
     derive = "Default",
     derive = "PartialEq",
     doc = "CustomNodeResource says what a node offers beyond its Node object, and why."
@@ -58,9 +168,7 @@ pub struct CustomNodeResourceSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.propertyValues) || has(self.propertyQuantity)")
-        .message("a property needs propertyValues or propertyQuantity"),
-    validation = Rule::new("!(has(self.propertyValues) && has(self.propertyQuantity))")
-        .message("a property has either propertyValues or propertyQuantity, not both")
+        .message("a property needs propertyValues or propertyQuantity")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Property {
@@ -108,7 +216,7 @@ pub struct CustomNodeResourceStatus {
 
     /// The machine as a tree of zones. Written by the node agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into(), "name".into()]))]
     pub topology_zone: Vec<TopologyZone>,
 

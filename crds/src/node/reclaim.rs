@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{field_at_most, field_not_negative};
+
 /// Additive. The last decision of the capacity controller for this node.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +28,16 @@ pub struct ReclaimStatus {
 
 /// The numbers behind the offer of one resource.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new(field_at_most("offered", "capacity"))
+        .message("no more can be offered than the machine has"),
+    validation = Rule::new(field_not_negative("offered"))
+        .message("an offer must not be negative"),
+    validation = Rule::new(field_not_negative("allocated"))
+        .message("an allocated amount must not be negative"),
+    validation = Rule::new(field_not_negative("servicePeak"))
+        .message("a usage must not be negative")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ReclaimExplanation {
     /// What the machine has.

@@ -6,11 +6,25 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{list_at_most, list_not_negative, reclaimed_cpu_is_whole};
+
 /// Amounts by resource name, as Kubernetes writes them.
 pub type ResourceList = BTreeMap<String, Quantity>;
 
 /// What a node or zone has and what of it can be given out.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new(list_at_most("allocatable", "capacity"))
+        .message("allocatable must not exceed capacity"),
+    validation = Rule::new(list_not_negative("allocatable"))
+        .message("an allocatable amount must not be negative"),
+    validation = Rule::new(list_not_negative("capacity"))
+        .message("a capacity must not be negative"),
+    validation = Rule::new(reclaimed_cpu_is_whole("allocatable"))
+        .message("allocatable reclaimed_millicpu must be a whole number of thousandths"),
+    validation = Rule::new(reclaimed_cpu_is_whole("capacity"))
+        .message("reclaimed_millicpu of capacity must be a whole number of thousandths")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// What can be given out.
@@ -21,12 +35,12 @@ pub struct Resources {
     pub capacity: Option<ResourceList>,
     /// Subdivisions of the node or zone into standard shapes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["packageName".into()]))]
     pub resource_packages: Vec<ResourcePackage>,
     /// Reservations of resources for kinds of workload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["poolName".into()]))]
     pub resource_pools: Vec<ResourcePool>,
 }
@@ -50,6 +64,10 @@ pub struct ResourcePackage {
 
 /// A reservation for a kind of workload.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new(list_at_most("minAllocatable", "maxAllocatable"))
+        .message("minAllocatable must not exceed maxAllocatable")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourcePool {
     /// Name of the pool.

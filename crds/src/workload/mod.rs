@@ -21,6 +21,36 @@ use crate::node::ResourceList;
     category = "katalyst",
     namespaced,
     status = "ServiceProfileDescriptorStatus",
+    printcolumn(
+        name = "Kind",
+        type_ = "string",
+        json_path = ".spec.targetRef.kind",
+        description = "Kind of the workload"
+    ),
+    printcolumn(
+        name = "Workload",
+        type_ = "string",
+        json_path = ".spec.targetRef.name",
+        description = "Name of the workload"
+    ),
+    printcolumn(
+        name = "Baseline",
+        type_ = "integer",
+        json_path = ".spec.baselinePercent",
+        description = "Percent of the pods that run without tuning"
+    ),
+    printcolumn(
+        name = "Indicators",
+        type_ = "string",
+        json_path = ".spec.businessIndicator[*].name",
+        description = "Business indicators with targets"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "When the object was created"
+    ),
     derive = "Default",
     derive = "PartialEq",
     doc = "ServiceProfileDescriptor says what a service needs and how it is doing."
