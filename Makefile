@@ -1,0 +1,94 @@
+# What people call. Everything else is a subcommand of katalyst-e2e (`cargo run -p katalyst-e2e -- --help`).
+#
+#   make test                      unit and property tests; no cluster, no root
+#   make cluster-up [VMS=1] [HOLLOW=100]   a real Kubernetes 1.36 cluster on this machine
+#   make demo                      the main job, to look at
+#   make e2e                       scenarios on a cluster of their own
+#   make kind-up, make e2e-kind    the same on kind
+#   make bench, make report        figures
+
+SHELL      := /bin/bash
+CARGO      ?= cargo
+TARGET     ?= $(shell rustc -vV | sed -n 's/^host: //p')
+E2E        := $(CARGO) run --quiet --locked -p katalyst-e2e --bin katalyst-e2e --
+BINARIES   := target/$(TARGET)/release
+VMS        ?= 0
+HOLLOW     ?= 0
+KUBECONFIG_LOCAL = $(shell $(E2E) cluster kubeconfig)
+KUBECONFIG_KIND  = $(shell $(E2E) kind kubeconfig)
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build test lint fmt crds
+build: ## Build everything (debug)
+	$(CARGO) build --locked --workspace --all-targets
+
+test: ## Unit and property tests: no cluster, no root
+	$(CARGO) test --locked --workspace --all-targets
+
+lint: ## Formatting and lints, as CI judges them
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+crds: ## Write crds/yaml from the types
+	$(CARGO) run --quiet --locked -p katalyst-crds --bin crdgen
+
+.PHONY: toolchain binaries images
+toolchain: ## Build the pinned Kubernetes programs for test clusters (once; about 10 minutes cold)
+	$(E2E) toolchain build
+
+# Static, so that an image holds one file and a virtual machine needs no library.
+binaries: ## Static release binaries of the product and the demo workloads
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(TARGET) \
+	  -p katalyst-node-agent -p katalyst-scheduler-extender -p katalyst-controllers -p katalyst-e2e --bin katalyst-node-agent --bin katalyst-scheduler-extender --bin katalyst-controllers --bin katalyst-workload
+
+images: toolchain binaries ## Container images as OCI archives, without a container engine
+	$(E2E) image build --binaries $(BINARIES)
+
+.PHONY: cluster-up cluster-down cluster-status
+cluster-up: images ## Start a cluster on this machine (VMS=n virtual machines, HOLLOW=n kwok nodes)
+	$(E2E) cluster up --vms $(VMS) --hollow $(HOLLOW)
+
+cluster-down: ## Stop it and leave nothing behind
+	$(E2E) cluster down
+
+cluster-status: ## What runs
+	$(E2E) cluster status
+
+.PHONY: kind-up kind-down
+kind-up: images ## Start a kind cluster with the scheduler configured and our images loaded
+	$(E2E) kind up
+
+kind-down: ## Stop it and leave nothing behind
+	$(E2E) kind down
+
+.PHONY: install uninstall
+install: ## Install on the cluster of `make cluster-up`
+	$$($(E2E) toolchain path kubectl) --kubeconfig $(KUBECONFIG_LOCAL) apply -k manifests/overlays/local
+
+uninstall: ## Remove from it
+	$$($(E2E) toolchain path kubectl) --kubeconfig $(KUBECONFIG_LOCAL) delete -k manifests/overlays/local --ignore-not-found
+
+.PHONY: demo e2e e2e-kind bench report
+demo: images ## The main job: a service and batch work on one machine, with a live table and a summary
+	$(E2E) demo
+
+e2e: images ## All scenarios on a cluster of their own (with one virtual machine)
+	$(E2E) suite local
+
+e2e-kind: images ## Install, hold, squeeze and uninstall on kind
+	$(E2E) suite kind
+
+bench: images ## Figures: loop latency, agent cost, controller recompute, extender filter
+	$(CARGO) run --quiet --locked --release -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
+	$(CARGO) run --quiet --locked --release -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
+	$(E2E) bench
+
+report: ## Print every report of target/reports
+	$(E2E) report

@@ -1,0 +1,141 @@
+//! Reading a node's cgroup files from outside the product: a small DaemonSet that mounts the cgroup tree, asked through `kubectl exec`.
+//!
+//! It works on every node of every cluster (host, virtual machine, kind), and it does not believe the agent's own reports.
+
+use std::time::Duration;
+
+use crate::kubectl::{Kubectl, wait_for};
+
+const MANIFEST: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: katalyst-e2e-probe}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: probe, namespace: katalyst-e2e-probe}
+spec:
+  selector: {matchLabels: {app: probe}}
+  template:
+    metadata: {labels: {app: probe}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      tolerations: [{operator: Exists}]
+      affinity:
+        nodeAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            nodeSelectorTerms: [{matchExpressions: [{key: type, operator: NotIn, values: [kwok]}]}]
+      containers:
+      - name: probe
+        image: katalyst.local/busybox:1
+        imagePullPolicy: IfNotPresent
+        command: [/bin/busybox, sleep, "1000000"]
+        volumeMounts: [{name: cgroup, mountPath: /host/cgroup, mountPropagation: HostToContainer}]
+      volumes: [{name: cgroup, hostPath: {path: /sys/fs/cgroup}}]
+"#;
+
+/// The limits of a pod's cgroup, as the kernel has them. `None`: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Thousandths of a CPU.
+    pub millicpu: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+}
+
+/// The probes of a cluster.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    kubectl: Kubectl,
+}
+
+impl Probe {
+    /// Starts the DaemonSet and waits until it runs everywhere.
+    pub fn start(kubectl: &Kubectl) -> Result<Self, String> {
+        kubectl.apply(MANIFEST).map_err(|e| e.to_string())?;
+        wait_for("probe DaemonSet", Duration::from_secs(120), || {
+            let set = kubectl.json(&["-n", "katalyst-e2e-probe", "get", "daemonset", "probe"]).map_err(|e| e.to_string())?;
+            let count = |field: &str| set["status"][field].as_u64().unwrap_or(0);
+            if count("desiredNumberScheduled") > 0 && count("numberReady") == count("desiredNumberScheduled") {
+                Ok(())
+            } else {
+                Err(format!("{} of {} ready", count("numberReady"), count("desiredNumberScheduled")))
+            }
+        })?;
+        Ok(Self { kubectl: kubectl.clone() })
+    }
+
+    /// Removes it.
+    pub fn stop(&self) -> Result<(), String> {
+        self.kubectl.run(&["delete", "namespace", "katalyst-e2e-probe", "--wait=false"]).map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Runs a shell script on a node, with the cgroup tree at `/host/cgroup`.
+    pub fn shell(&self, node: &str, script: &str) -> Result<String, String> {
+        let selector = format!("spec.nodeName={node}");
+        let pods = self
+            .kubectl
+            .json(&["-n", "katalyst-e2e-probe", "get", "pods", "-l", "app=probe", "--field-selector", &selector])
+            .map_err(|e| e.to_string())?;
+        let pod = pods["items"][0]["metadata"]["name"].as_str().ok_or_else(|| format!("no probe on node {node}"))?.to_owned();
+        self.kubectl
+            .run(&["-n", "katalyst-e2e-probe", "exec", &pod, "--", "/bin/busybox", "sh", "-c", script])
+            .map_err(|e| e.to_string())
+    }
+
+    /// The limits of the pod with `uid` on `node`, on cgroup v1 or v2, with either driver.
+    pub fn limits(&self, node: &str, uid: &str) -> Result<Limits, String> {
+        let output = self.shell(node, &limits_script(uid))?;
+        parse_limits(&output).ok_or_else(|| format!("node {node}, pod {uid}: unexpected cgroup values {output:?}"))
+    }
+
+    /// Every CPU and memory limit file of the node's pod cgroups with its value, to compare before and after.
+    pub fn snapshot(&self, node: &str) -> Result<String, String> {
+        self.shell(
+            node,
+            "cd /host/cgroup; for f in $(busybox find . -path '*pod*' \\( -name cpu.cfs_quota_us -o -name memory.limit_in_bytes -o -name cpu.max -o -name memory.max -o -name memory.high -o -name cpu.idle -o -name cpu.shares -o -name cpu.weight \\) 2>/dev/null | busybox sort); do echo \"$f $(busybox cat $f 2>/dev/null)\"; done",
+        )
+    }
+}
+
+fn limits_script(uid: &str) -> String {
+    let dashed = uid;
+    let underscored = uid.replace('-', "_");
+    format!(
+        "cd /host/cgroup; for d in $(busybox find . -type d \\( -name 'pod{dashed}' -o -name '*-pod{underscored}.slice' \\) 2>/dev/null); do \
+         for f in cpu.max cpu.cfs_quota_us cpu.cfs_period_us memory.max memory.limit_in_bytes; do [ -f $d/$f ] && echo \"$f $(busybox cat $d/$f)\"; done; done; true"
+    )
+}
+
+fn parse_limits(output: &str) -> Option<Limits> {
+    let value = |file: &str| output.lines().find_map(|line| line.strip_prefix(file)?.strip_prefix(' ')).map(str::trim);
+    let millicpu = if let Some(max) = value("cpu.max") {
+        let (quota, period) = max.split_once(' ')?;
+        if quota == "max" { None } else { Some(quota.parse::<u64>().ok()? * 1000 / period.parse::<u64>().ok()?) }
+    } else {
+        let quota: i64 = value("cpu.cfs_quota_us")?.parse().ok()?;
+        let period: u64 = value("cpu.cfs_period_us")?.parse().ok()?;
+        u64::try_from(quota).ok().map(|quota| quota * 1000 / period)
+    };
+    let memory = match value("memory.max").or_else(|| value("memory.limit_in_bytes"))? {
+        "max" => None,
+        // cgroup v1 shows "unlimited" as the largest page-aligned number.
+        number => Some(number.parse::<u64>().ok()?).filter(|bytes| *bytes < 1 << 60),
+    };
+    Some(Limits { millicpu, memory })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_both_versions_are_read() {
+        let v1 = "cpu.cfs_quota_us 25000\ncpu.cfs_period_us 100000\nmemory.limit_in_bytes 9223372036854771712\n";
+        assert_eq!(parse_limits(v1), Some(Limits { millicpu: Some(250), memory: None }));
+        let v2 = "cpu.max max 100000\nmemory.max 1048576\n";
+        assert_eq!(parse_limits(v2), Some(Limits { millicpu: None, memory: Some(1_048_576) }));
+        assert_eq!(parse_limits("cpu.cfs_quota_us -1\ncpu.cfs_period_us 100000\nmemory.limit_in_bytes 4096"), Some(Limits { millicpu: None, memory: Some(4096) }));
+        assert_eq!(parse_limits(""), None);
+    }
+}

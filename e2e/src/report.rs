@@ -1,0 +1,137 @@
+//! What a command measured: a table for a person and `target/reports/NAME.json` for everything else.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One measured line.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct Row {
+    /// Short stable name.
+    pub id: String,
+    /// What the value shows, in words.
+    pub shows: String,
+    /// What was measured.
+    pub value: f64,
+    /// Its unit (`ms`, `fraction`, `count`).
+    pub unit: String,
+    /// The bar it is held against, in words (`<= 1000`), or `-`.
+    pub bar: String,
+    /// Whether the bar was met; `null` where there is none or nothing was measured.
+    pub holds: Option<bool>,
+    /// Where it was measured (node, kernel, build).
+    #[serde(rename = "where")]
+    pub place: String,
+}
+
+impl Row {
+    /// A line without a bar.
+    pub fn figure(id: &str, shows: &str, value: f64, unit: &str, place: &str) -> Self {
+        Self { id: id.into(), shows: shows.into(), value, unit: unit.into(), bar: "-".into(), holds: None, place: place.into() }
+    }
+
+    /// A line that holds when the value is at most `bar`.
+    pub fn at_most(id: &str, shows: &str, value: f64, unit: &str, bar: f64, place: &str) -> Self {
+        Self { bar: format!("<= {bar}"), holds: Some(value <= bar), ..Self::figure(id, shows, value, unit, place) }
+    }
+
+    /// A line that holds when the value is at least `bar`.
+    pub fn at_least(id: &str, shows: &str, value: f64, unit: &str, bar: f64, place: &str) -> Self {
+        Self { bar: format!(">= {bar}"), holds: Some(value >= bar), ..Self::figure(id, shows, value, unit, place) }
+    }
+}
+
+/// Why a report cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("report {path}: {reason}")]
+pub struct ReportError {
+    /// The file.
+    pub path: PathBuf,
+    /// What went wrong.
+    pub reason: String,
+}
+
+/// Where reports lie: `$KATALYST_REPORTS`, else `target/reports`.
+pub fn directory() -> PathBuf {
+    std::env::var_os("KATALYST_REPORTS").map_or_else(|| PathBuf::from("target/reports"), PathBuf::from)
+}
+
+/// Writes `NAME.json` and prints the table.
+pub fn publish(name: &str, rows: &[Row]) -> Result<(), ReportError> {
+    let path = directory().join(format!("{name}.json"));
+    let error = |reason: String| ReportError { path: path.clone(), reason };
+    let text = serde_json::to_string_pretty(rows).map_err(|e| error(e.to_string()))?;
+    fs::create_dir_all(directory()).and_then(|()| fs::write(&path, text)).map_err(|e| error(e.to_string()))?;
+    println!("{}", table(name, rows));
+    println!("written to {}", path.display());
+    Ok(())
+}
+
+/// All reports of the directory, as tables.
+pub fn print_all(directory: &Path) -> Result<usize, ReportError> {
+    let error = |path: &Path, reason: String| ReportError { path: path.to_owned(), reason };
+    let mut paths: Vec<PathBuf> = match fs::read_dir(directory) {
+        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect(),
+        Err(problem) => return Err(error(directory, format!("{problem}; run make test, e2e, demo or bench first"))),
+    };
+    paths.sort();
+    for path in &paths {
+        let text = fs::read_to_string(path).map_err(|e| error(path, e.to_string()))?;
+        let rows: Vec<Row> = serde_json::from_str(&text).map_err(|e| error(path, e.to_string()))?;
+        println!("{}", table(&path.file_stem().unwrap_or_default().to_string_lossy(), &rows));
+    }
+    Ok(paths.len())
+}
+
+/// A table for a person.
+pub fn table(name: &str, rows: &[Row]) -> String {
+    let mut cells: Vec<[String; 5]> = vec![["what", "value", "bar", "holds", "where"].map(str::to_owned)];
+    for row in rows {
+        let holds = match row.holds {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "-",
+        };
+        cells.push([row.shows.clone(), format!("{} {}", number(row.value), row.unit), row.bar.clone(), holds.to_owned(), row.place.clone()]);
+    }
+    let widths: Vec<usize> = (0..5).map(|column| cells.iter().filter_map(|line| line.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)).collect();
+    let mut text = format!("== {name}\n");
+    for line in &cells {
+        let mut shown = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            // Writing to a string cannot fail.
+            write!(shown, "{cell:<width$}  ").ok();
+        }
+        text.push_str(shown.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn number(value: f64) -> String {
+    if value.abs() >= 100.0 || value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_judged_and_shown() {
+        let rows = [Row::at_most("a", "surge to lowered ceiling", 812.0, "ms", 1000.0, "host"), Row::at_least("b", "x", 1.0, "count", 2.0, "host")];
+        assert_eq!(rows[0].holds, Some(true));
+        assert_eq!(rows[1].holds, Some(false));
+        let text = table("bench", &rows);
+        assert!(text.contains("812 ms") && text.contains("NO"), "{text}");
+    }
+
+    #[test]
+    fn rows_survive_json() {
+        let row = Row::figure("a", "b", 1.5, "ms", "here");
+        let text = serde_json::to_string(&row).unwrap();
+        assert!(text.contains("\"where\":\"here\""));
+        assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), row);
+    }
+}
