@@ -6,8 +6,8 @@
 //! - Quantities get a pattern and a bounded length. The bound matters: the API server estimates the cost of a
 //!   rule from the longest text a field may hold, and refuses a definition whose rules could cost too much.
 //! - Lists of resources get a bounded number of entries, for the same reason.
-//! - `nullable` goes away: the API server then drops a `null` from a field that does not want one, so
-//!   a writer that spells an absent time `null` is served as well.
+//! - `nullable` goes away, so a rule need not think of a field that is set to nothing. Times keep it: no rule reads
+//!   them, and Kubernetes' own Go types write an absent time as `null`.
 //! - `spec` is defaulted to an empty object where nothing in it is required, so an object without one is accepted and
 //!   can be read.
 
@@ -66,7 +66,9 @@ fn complete(schema: &mut Value) {
     let Some(node) = schema.as_object_mut() else {
         return;
     };
-    node.remove("nullable");
+    if node.get("format") != Some(&Value::from("date-time")) {
+        node.remove("nullable");
+    }
     if is_quantity(node) {
         *node = quantity(node.get("description").cloned());
         return;
