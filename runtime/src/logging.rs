@@ -193,14 +193,14 @@ mod tests {
         let (subscriber, _control) =
             subscriber(&args("info", LogFormat::Json), move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            let _span = tracing::info_span!("task", name = "capacity").entered();
+            let _span = tracing::info_span!("run", task = "capacity").entered();
             tracing::info!(nodes = 3, "published");
         });
         let line: serde_json::Value = serde_json::from_str(&captured.take()).unwrap();
         assert_eq!(line["message"], "published");
         assert_eq!(line["nodes"], 3);
         assert_eq!(line["level"], "INFO");
-        assert_eq!(line["span"]["name"], "capacity");
+        assert_eq!(line["span"]["task"], "capacity");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use prometheus_client::{
     encoding::text,
     metrics::{gauge::Gauge, info::Info},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
 use crate::process_metrics::ProcessCollector;
@@ -51,11 +51,15 @@ impl Metrics {
         register(self.registry.lock().sub_registry_with_prefix(PREFIX))
     }
 
+    /// Registers one metric (a counter, gauge, histogram or family) and returns it, to be kept and counted on.
+    pub fn add<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
+        self.register(|registry| registry.register(name, help, metric.clone()));
+        metric
+    }
+
     /// Registers one gauge of whole numbers and returns its handle.
     pub fn gauge(&self, name: &str, help: &str) -> Gauge {
-        let gauge = Gauge::default();
-        self.register(|registry| registry.register(name, help, gauge.clone()));
-        gauge
+        self.add(name, help, Gauge::default())
     }
 
     /// All metrics as OpenMetrics text.
@@ -81,10 +85,11 @@ mod tests {
     #[test]
     fn build_info_and_own_metrics_carry_the_prefix() {
         let metrics = Metrics::with_proc("katalyst-test", "1.2.3", PathBuf::from("/nonexistent"));
-        let evictions: Counter = Counter::default();
-        metrics.register(|registry| {
-            registry.register("evictions", "Evictions asked for", evictions.clone())
-        });
+        let evictions = metrics.add(
+            "evictions",
+            "Evictions asked for",
+            Counter::<u64>::default(),
+        );
         evictions.inc_by(2);
         metrics.gauge("nodes", "Nodes seen").set(7);
         let text = metrics.encode().unwrap();

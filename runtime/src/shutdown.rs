@@ -191,7 +191,7 @@ impl Tasks {
         E: Into<BoxError> + Send + 'static,
     {
         let tasks = self.clone();
-        let span = tracing::info_span!("task", name = &*name);
+        let span = tracing::info_span!("run", task = &*name);
         let supervised_name = Arc::clone(&name);
         let id = self.stage(which).enter(name);
         let supervised = async move {

@@ -88,7 +88,8 @@ impl Leader {
         self.state.borrow().clone()
     }
 
-    /// Waits until the kind of state changes: renewals are not reported. Never returns once the election has ended.
+    /// Waits for a change that this view has not reported yet; renewals are not reported. Never returns once the
+    /// election has ended.
     pub async fn changed(&mut self) {
         if self.state.changed().await.is_err() {
             std::future::pending::<()>().await;
