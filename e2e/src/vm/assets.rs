@@ -2,7 +2,7 @@
 //!
 //! Everything is kept in the cache's `vm/` and built again only when its inputs changed, so a warm call costs milliseconds.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,6 +47,10 @@ pub struct Assets {
 pub fn prepare(cache: &Path, contents: Contents) -> Result<Assets, VmError> {
     let directory = cache.join("vm");
     fs::create_dir_all(&directory).map_err(at("create", &directory))?;
+    // Two starts at once would write the same files; the lock ends with this call.
+    let lock_path = directory.join("lock");
+    let lock = File::create(&lock_path).map_err(at("create", &lock_path))?;
+    lock.lock().map_err(at("lock", &lock_path))?;
     let package = packages(&directory)?;
     let tree = unpack(&directory, &package)?;
     let busybox = PathBuf::from(BUSYBOX);

@@ -62,6 +62,12 @@ pub enum VmError {
         /// Where it was expected.
         path: PathBuf,
     },
+    /// The container runtime that imports images into a root disk does not work.
+    #[error("the container runtime that imports images failed; the end of its log:\n{log}")]
+    ImageStore {
+        /// The end of its log.
+        log: String,
+    },
     /// A machine's description contradicts itself.
     #[error("machine {name}: {reason}")]
     Machine {

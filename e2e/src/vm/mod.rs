@@ -3,7 +3,7 @@
 //! A machine is one QEMU process, by default fully emulated, so it runs where no hardware virtualisation is available. Time inside
 //! is slow and uneven: measure ratios there, never latencies.
 //!
-//! - [`assets`] prepares the shared files once ([`apt`], [`bzimage`], [`kernel_modules`], [`cpio`], [`root_image`], [`stamp`]).
+//! - [`assets`] prepares the shared files once ([`apt`], [`bzimage`], [`kernel_modules`], [`cpio`], [`root_image`], `image_store`, [`stamp`]).
 //! - [`machine`] describes a machine and derives the emulator's arguments.
 //! - [`seed`] writes the disk that gives a machine its identity and secrets.
 //! - [`launch`] puts these together; [`bare`] runs a script in a machine; [`cli`] are the commands.
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod cpio;
 mod decompress;
 pub mod error;
+mod image_store;
 pub mod kernel_modules;
 pub mod launch;
 pub mod machine;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::{VmError, at};
+use super::image_store;
 use super::stamp::Stamp;
 use crate::program;
 
@@ -40,12 +41,13 @@ const DIRECTORIES: [&str; 18] = [
     "tmp",
     "usr/bin",
     "usr/sbin",
-    "var/lib/katalyst-e2e/images",
+    "var/lib",
     "var/log",
 ];
 
-const TEXTS: [(&str, &str); 7] = [
+const TEXTS: [(&str, &str); 8] = [
     ("sbin/init", include_str!("guest/init.sh")),
+    ("sbin/import-image", include_str!("guest/import-image.sh")),
     (
         "etc/containerd/config.toml",
         include_str!("guest/containerd.toml"),
@@ -98,55 +100,66 @@ impl Contents {
 /// When a program is missing or the image cannot be built.
 pub(super) fn build(cache: &Path, busybox: &Path, contents: Contents) -> Result<PathBuf, VmError> {
     let image = cache.join("vm").join(contents.image_name());
-    let mut inputs = vec![(busybox.to_owned(), PathBuf::from("bin/busybox"))];
+    let (mut programs, mut archives) = (vec![], vec![]);
+    programs.push((busybox.to_owned(), PathBuf::from("bin/busybox")));
     if contents == Contents::Node {
-        inputs.extend(node_files(cache)?);
+        programs.extend(node_programs(&cache.join("bin"))?);
+        archives = image_archives(&cache.join("images"))?;
     }
     let mut stamp = Stamp::new().literal(contents.size());
     for (path, text) in TEXTS {
         stamp = stamp.literal(path).literal(text);
     }
-    for (source, target) in &inputs {
+    for (source, target) in &programs {
         stamp = stamp.file(source)?.literal(&target.to_string_lossy());
+    }
+    for archive in &archives {
+        stamp = stamp.file(archive)?;
     }
     if stamp.is_current(&image) {
         return Ok(image);
     }
-    tracing::info!(image = %image.display(), files = inputs.len(), "building a root disk");
-    let tree = image.with_extension("tree");
-    if tree.exists() {
-        fs::remove_dir_all(&tree).map_err(at("remove", &tree))?;
+    tracing::info!(image = %image.display(), images = archives.len(), "building a root disk");
+    let (tree, scratch) = (
+        image.with_extension("tree"),
+        image.with_extension("scratch"),
+    );
+    for leftover in [&tree, &scratch] {
+        if leftover.exists() {
+            fs::remove_dir_all(leftover).map_err(at("remove", leftover))?;
+        }
     }
-    plant(&tree, &inputs, busybox)?;
+    plant(&tree, &programs, busybox)?;
+    image_store::fill(&tree, &archives, &cache.join("bin"), &scratch)?;
     make_file_system(&tree, &image, contents.size())?;
     fs::remove_dir_all(&tree).map_err(at("remove", &tree))?;
     stamp.record(&image)?;
     Ok(image)
 }
 
-fn node_files(cache: &Path) -> Result<Vec<(PathBuf, PathBuf)>, VmError> {
-    let mut files = Vec::new();
-    for (name, directory) in NODE_PROGRAMS {
-        let path = cache.join("bin").join(name);
-        if !path.exists() {
-            return Err(VmError::ProgramMissing { path });
+/// The programs of a node: where they are, and where they go.
+fn node_programs(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>, VmError> {
+    let find = |(name, target): (&str, &str)| {
+        let path = directory.join(name);
+        if path.exists() {
+            Ok((path, Path::new(target).join(name)))
+        } else {
+            Err(VmError::ProgramMissing { path })
         }
-        files.push((path, Path::new(directory).join(name)));
-    }
-    let images = cache.join("images");
+    };
+    NODE_PROGRAMS.into_iter().map(find).collect()
+}
+
+fn image_archives(directory: &Path) -> Result<Vec<PathBuf>, VmError> {
     let mut archives = Vec::new();
-    for entry in fs::read_dir(&images).map_err(at("list", &images))? {
-        let path = entry.map_err(at("list", &images))?.path();
+    for entry in fs::read_dir(directory).map_err(at("list", directory))? {
+        let path = entry.map_err(at("list", directory))?.path();
         if path.extension().is_some_and(|extension| extension == "tar") {
             archives.push(path);
         }
     }
     archives.sort();
-    files.extend(archives.into_iter().filter_map(|path| {
-        let target = Path::new("var/lib/katalyst-e2e/images").join(path.file_name()?);
-        Some((path, target))
-    }));
-    Ok(files)
+    Ok(archives)
 }
 
 /// Lays the tree out as it appears in the machine. Inputs become hard links where the cache allows it, to save copying.
@@ -165,9 +178,11 @@ fn plant(tree: &Path, inputs: &[(PathBuf, PathBuf)], busybox: &Path) -> Result<(
         let path = tree.join(path);
         fs::write(&path, text).map_err(at("write", &path))?;
     }
-    let init = tree.join("sbin/init");
-    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))
-        .map_err(at("make executable", &init))?;
+    for script in ["sbin/init", "sbin/import-image"] {
+        let script = tree.join(script);
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
+            .map_err(at("make executable", &script))?;
+    }
     let run = tree.join("var/run");
     symlink("/run", &run).map_err(at("link", &run))?;
     for applet in program::run(Command::new(busybox).arg("--list"))?
@@ -202,4 +217,30 @@ fn make_file_system(tree: &Path, image: &Path, size: &str) -> Result<(), VmError
             .arg(size),
     )?;
     fs::rename(&unfinished, image).map_err(at("rename", &unfinished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inside(image: &Path, command: &str) -> String {
+        program::run(Command::new("debugfs").arg("-R").arg(command).arg(image)).unwrap()
+    }
+
+    #[test]
+    fn a_bare_disk_has_a_shell_and_an_executable_init() {
+        let cache = tempfile::tempdir().unwrap();
+        fs::create_dir(cache.path().join("vm")).unwrap();
+        let image = build(cache.path(), Path::new("/bin/busybox"), Contents::Bare).unwrap();
+        assert!(inside(&image, "stat /sbin/init").contains("0755"));
+        assert!(inside(&image, "stat /bin/sh").contains("busybox"));
+        assert!(!inside(&image, "ls /usr/bin").contains("kubelet"));
+    }
+
+    #[test]
+    fn a_node_disk_needs_its_programs_and_names_the_missing_one() {
+        let cache = tempfile::tempdir().unwrap();
+        let error = build(cache.path(), Path::new("/bin/busybox"), Contents::Node).unwrap_err();
+        assert!(error.to_string().contains("bin/kubelet"), "{error}");
+    }
 }

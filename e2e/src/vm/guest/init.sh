@@ -72,17 +72,12 @@ fi
 
 mkdir -p /sys/fs/cgroup/system.slice
 keep_running containerd containerd
-until ctr version > /dev/null 2>&1; do sleep 0.1; done
+until [ -S /run/containerd/containerd.sock ]; do sleep 0.1; done
 say "containerd answers"
-for archive in /var/lib/katalyst-e2e/images/*.tar; do
-  # An image that is already there came from an earlier start of this machine.
-  [ -e "$archive" ] && [ ! -e "$archive.imported" ] || continue
-  ctr -n k8s.io image import "$archive" > /dev/null && touch "$archive.imported"
-done
-say "images are imported"
 keep_running kubelet kubelet \
   --config=/etc/kubernetes/kubelet.yaml --config-dir=/etc/kubernetes/kubelet.d \
   --kubeconfig=/etc/kubernetes/kubelet.conf --node-ip="$address" --hostname-override="$name"
 say "kubelet is started"
+keep_running image-import nc -ll -p 7070 -e /sbin/import-image
 # The first program of a machine must not end; waiting also reaps orphans.
 while :; do sleep 60; done
