@@ -1,0 +1,88 @@
+//! Tells whether something that was built from files and settings is still what would be built.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use anyhow::Context;
+
+/// The inputs of one output: texts by value, files by size and time of change (they are hundreds of megabytes).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamp(String);
+
+impl Stamp {
+    /// No inputs yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a setting or a template.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        self.0 += &format!("text {text:?}\n");
+        self
+    }
+
+    /// Adds a file.
+    pub fn file(mut self, path: &Path) -> anyhow::Result<Self> {
+        let described = fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)));
+        let (length, time) = described.with_context(|| format!("look at {}", path.display()))?;
+        let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        writeln!(self.0, "file {} {length} {}", path.display(), time.as_nanos())
+            .context("describe a file")?;
+        Ok(self)
+    }
+
+    /// Whether `output` exists and was recorded with exactly these inputs.
+    pub fn matches(&self, output: &Path) -> bool {
+        output.exists() && fs::read_to_string(beside(output)).is_ok_and(|found| found == self.0)
+    }
+
+    /// Records that the complete `output` was made from these inputs.
+    pub fn record(&self, output: &Path) -> anyhow::Result<()> {
+        let path = beside(output);
+        fs::write(&path, &self.0).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// A short name for these inputs, such as a tag.
+    pub fn digest(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        let digest = Sha256::digest(self.0.as_bytes());
+        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn beside(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".stamp");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_current_until_an_input_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("in"), folder.path().join("out"));
+        fs::write(&input, "1").unwrap();
+        let stamp = || Stamp::new().text("a").file(&input).unwrap();
+        fs::write(&output, "built").unwrap();
+        assert!(!stamp().matches(&output), "without a record it may be half written");
+        stamp().record(&output).unwrap();
+        assert!(stamp().matches(&output));
+        fs::write(&input, "22").unwrap();
+        assert!(!stamp().matches(&output));
+    }
+
+    #[test]
+    fn digest_follows_inputs() {
+        assert_eq!(Stamp::new().text("a").digest(), Stamp::new().text("a").digest());
+        assert_ne!(Stamp::new().text("a").digest(), Stamp::new().text("b").digest());
+        assert_eq!(Stamp::new().digest().len(), 12);
+    }
+}
