@@ -1,0 +1,81 @@
+//! One pod in the books.
+
+use std::sync::Arc;
+
+use katalyst_core::reclaimed::Reclaimed;
+
+use super::view::UnixMillis;
+
+/// What a pod takes, and what preemption must know about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Charge {
+    /// Reclaimed resources it requests.
+    pub amount: Reclaimed,
+    /// Its scheduling priority.
+    pub priority: i32,
+    /// `namespace/name`, for people.
+    pub name: Arc<str>,
+    /// Its deletion is under way; it still takes its place until it is gone.
+    pub terminating: bool,
+    /// When it was created; 0 where unknown.
+    pub created: UnixMillis,
+}
+
+/// A node a pod is charged to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The node.
+    pub node: Arc<str>,
+    /// Attempts to bind that are under way.
+    pub in_flight: u32,
+    /// An attempt ended without a verdict, first at this time.
+    pub doubted_since: Option<UnixMillis>,
+    /// An attempt succeeded while this listing of pods was the latest; the watch will confirm it.
+    pub committed_during: Option<u64>,
+    /// The watch has shown the pod on the node.
+    pub bound: bool,
+}
+
+impl Place {
+    pub(super) fn new(node: Arc<str>) -> Self {
+        Self {
+            node,
+            in_flight: 0,
+            doubted_since: None,
+            committed_during: None,
+            bound: false,
+        }
+    }
+
+    /// True while there is a reason to keep the charge.
+    pub(super) fn holds(&self) -> bool {
+        self.bound
+            || self.in_flight > 0
+            || self.doubted_since.is_some()
+            || self.committed_during.is_some()
+    }
+}
+
+/// A pod and the nodes it is charged to: one, except while it is unclear which of two attempts wins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// What it takes of each.
+    pub charge: Charge,
+    /// Where.
+    pub places: Vec<Place>,
+}
+
+impl Entry {
+    pub(super) fn place(&self, node: &str) -> Option<&Place> {
+        self.places.iter().find(|place| *place.node == *node)
+    }
+
+    pub(super) fn place_mut(&mut self, node: &str) -> Option<&mut Place> {
+        self.places.iter_mut().find(|place| *place.node == *node)
+    }
+
+    /// True until the watch has shown the pod on its node.
+    pub fn assumed(&self) -> bool {
+        !self.places.iter().any(|place| place.bound)
+    }
+}

@@ -1,0 +1,142 @@
+//! The scheduler extender: lets an unmodified kube-scheduler place pods on reclaimed resources.
+//!
+//! Reclaimed resources are offered in each node's `CustomNodeResource`, not in its `Node`, so kube-scheduler asks here about pods that
+//! request them. Two watches keep a [`ledger`] of what each node offers and what is charged to it; filter, prioritize and preempt
+//! answer from it without touching the API. Bind charges the node first, then writes the Binding, and settles by what the API says.
+//!
+//! The crate owns placement's memory, not its judgement: whether a pod fits and how well is decided by `katalyst_core::placement`.
+
+mod args;
+pub mod extender;
+pub mod http;
+pub mod ledger;
+pub mod metrics;
+pub mod policy;
+pub mod recent;
+pub mod request;
+mod state;
+pub mod verbs;
+pub mod wakeup;
+pub mod watch;
+pub mod wire;
+
+pub use args::{Args, StrategyArg};
+pub use state::describe;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use katalyst_runtime::{BoxError, Component, Gate, Leader, Process};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::extender::Extender;
+use crate::ledger::Ledger;
+use crate::metrics::ExtenderMetrics;
+use crate::policy::Policy;
+use crate::verbs::bind::{BindTimeouts, Binder};
+
+/// This program.
+pub const COMPONENT: Component = Component {
+    name: "katalyst-scheduler-extender",
+    version: env!("CARGO_PKG_VERSION"),
+    admin_addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10262),
+};
+
+/// Sets everything up and returns; the process is ready when both caches are complete and it leads.
+pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
+    let clients = process.connect(&args.runtime.client).await?;
+    let gates = ["cache: CustomNodeResources", "cache: pods", "leadership"]
+        .map(|name| process.health.gate(name));
+    let [offers, pods, leading] = gates;
+    let ledger = Arc::new(Ledger::new(
+        i64::try_from(args.stale_after.as_millis()).unwrap_or(i64::MAX),
+    ));
+    let policy = Policy {
+        strategy: args.strategy.into(),
+        max_nodes: usize::from(args.max_nodes),
+    };
+    let timeouts = BindTimeouts {
+        write: args.bind_timeout,
+        read: args.look_timeout,
+    };
+    let binder = Binder::new(clients.unretried.clone(), timeouts);
+    let metrics = ExtenderMetrics::new(&process.metrics);
+    let clock = Arc::new(|| jiff::Timestamp::now().as_millisecond());
+    let extender = Arc::new(Extender::new(ledger, policy, binder, metrics, clock));
+
+    process
+        .serve_admin(
+            &args.runtime.admin,
+            http::router(extender.clone(), process.health.clone()),
+        )
+        .await?;
+    let shown = extender.clone();
+    process.state.provide("ledger", move || describe(&shown));
+
+    let (tasks, stopping) = (&process.tasks, process.tasks.stopping());
+    tasks.spawn(
+        "watch of CustomNodeResources",
+        watch::watch_offers(
+            extender.clone(),
+            clients.api.clone(),
+            offers,
+            stopping.clone(),
+        ),
+    );
+    let leader = process.elect(&clients, &args.lease)?;
+    let led = lead(
+        extender.clone(),
+        leader,
+        clients.api.clone(),
+        pods,
+        leading,
+        process.clone(),
+    );
+    tasks.spawn("leadership", led);
+    tasks.spawn(
+        "settling of doubts",
+        settle_doubts(extender.clone(), stopping.clone()),
+    );
+    tasks.spawn("wake-up", wakeup::run(extender, clients.api, stopping));
+    Ok(())
+}
+
+/// Waits for leadership, and only then lists pods: the listing must contain every binding of the leader before.
+async fn lead(
+    extender: Arc<Extender>,
+    leader: Leader,
+    client: kube::Client,
+    synced: Gate,
+    leading: Gate,
+    process: Process,
+) -> Result<(), BoxError> {
+    let stopping = process.tasks.stopping();
+    tokio::select! {
+        () = stopping.cancelled() => return Ok(()),
+        () = leader.elected() => {}
+    }
+    leading.open();
+    watch::watch_pods(extender, client, synced, stopping).await
+}
+
+/// Looks at bindings without a verdict every 2 s, and keeps the gauges.
+async fn settle_doubts(
+    extender: Arc<Extender>,
+    stopping: CancellationToken,
+) -> Result<(), BoxError> {
+    let mut tick = tokio::time::interval(Duration::from_secs(2));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        extender
+            .binder()
+            .resolve_doubts(extender.ledger(), extender.now())
+            .await;
+        extender.measure();
+    }
+}

@@ -1,0 +1,23 @@
+//! What an operator may set about placement.
+
+use katalyst_core::placement::Strategy;
+
+/// Parameters of the verbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Which of the nodes that fit are best.
+    pub strategy: Strategy,
+    /// How many of them filter returns. Long lists cost kube-scheduler more than all else here; a few good nodes leave its own
+    /// scores something to choose from.
+    pub max_nodes: usize,
+}
+
+impl Default for Policy {
+    /// Spread over the best 8 (measured: `docs`, extender cost: 8 of 420 names keep four fifths of the rate without an extender).
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::Spread,
+            max_nodes: 8,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Custom resources of nodes into offers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, pin_mut};
+use katalyst_core::quantity::{parse_bytes, parse_count};
+use katalyst_core::reclaimed::Reclaimed;
+use katalyst_core::units::{Bytes, Millicpu};
+use katalyst_crds::constants::condition::{AGENT_READY, TRUE};
+use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
+use katalyst_crds::node::CustomNodeResource;
+use katalyst_runtime::{BoxError, Gate};
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::extender::Extender;
+use crate::ledger::{Offer, UnixMillis};
+
+/// A custom resource that may not follow its schema: one bad object must not stop the watch of all.
+pub type GuardedCnr = DeserializeGuard<CustomNodeResource>;
+
+/// Feeds the ledger until `stopping`; opens `synced` when the first listing is complete.
+pub async fn watch_offers(
+    extender: Arc<Extender>,
+    client: Client,
+    synced: Gate,
+    stopping: CancellationToken,
+) -> Result<(), BoxError> {
+    let events = watcher(Api::<GuardedCnr>::all(client), watcher::Config::default())
+        .default_backoff()
+        .take_until(stopping.cancelled_owned());
+    pin_mut!(events);
+    let mut complaints = HashMap::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let complete = matches!(event, Event::InitDone);
+                apply_offer(&extender, event, &mut complaints);
+                if complete {
+                    synced.open();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "watch of CustomNodeResources broke; what is known stays until it is back")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One event. `complaints` remembers what was logged about each node, so that each defect is told once.
+pub fn apply_offer(
+    extender: &Extender,
+    event: Event<GuardedCnr>,
+    complaints: &mut HashMap<String, String>,
+) {
+    extender.saw_offer();
+    let ledger = extender.ledger();
+    match event {
+        Event::Init => ledger.begin_offers(),
+        Event::InitDone => ledger.finish_offers(),
+        Event::Delete(object) => {
+            let node = object.name_any();
+            complaints.remove(&node);
+            ledger.withdraw(&node);
+        }
+        Event::InitApply(object) | Event::Apply(object) => {
+            let node = object.name_any();
+            let offer = offer_of(&object);
+            match &offer {
+                Offer::Malformed { message } if complaints.get(&node) != Some(message) => {
+                    tracing::warn!(%node, "CustomNodeResource {node} is malformed, the node takes no pods: {message}");
+                    complaints.insert(node.clone(), message.clone());
+                }
+                Offer::Malformed { .. } => {}
+                Offer::Known { .. } => {
+                    complaints.remove(&node);
+                }
+            }
+            ledger.offer(&node, offer, extender.now());
+        }
+    }
+}
+
+/// What a custom resource offers.
+pub fn offer_of(object: &GuardedCnr) -> Offer {
+    match &object.0 {
+        Err(invalid) => Offer::Malformed {
+            message: invalid.error.clone(),
+        },
+        Ok(cnr) => known(cnr).unwrap_or_else(|message| Offer::Malformed { message }),
+    }
+}
+
+fn known(cnr: &CustomNodeResource) -> Result<Offer, String> {
+    let allocatable = cnr
+        .status
+        .as_ref()
+        .and_then(|status| status.resources.as_ref()?.allocatable.as_ref());
+    let text = |key: &str| {
+        allocatable
+            .and_then(|list| list.get(key))
+            .map(|quantity| quantity.0.as_str())
+    };
+    let field = |key: &str, error: katalyst_core::quantity::QuantityError| {
+        format!("status.resources.allocatable[{key}]: {error}")
+    };
+    let cpu = text(RECLAIMED_MILLICPU)
+        .map_or(Ok(0), parse_count)
+        .map_err(|error| field(RECLAIMED_MILLICPU, error))?;
+    let memory = text(RECLAIMED_MEMORY)
+        .map_or(Ok(Bytes::ZERO), parse_bytes)
+        .map_err(|error| field(RECLAIMED_MEMORY, error))?;
+    let report = cnr
+        .status
+        .as_ref()
+        .and_then(|status| status.node_metric_status.as_ref()?.update_time.as_ref());
+    Ok(Offer::Known {
+        allocatable: Reclaimed {
+            cpu: Millicpu::new(cpu),
+            memory,
+        },
+        agent_ready: report.is_some()
+            && cnr
+                .condition(AGENT_READY)
+                .is_some_and(|condition| condition.status == TRUE),
+        reported: report.map_or(UnixMillis::MIN, |time| time.0.as_millisecond()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn offer(status: serde_json::Value) -> Offer {
+        let object = json!({
+            "apiVersion": "node.katalyst.kubewharf.io/v1alpha1", "kind": "CustomNodeResource",
+            "metadata": {"name": "n"}, "spec": {}, "status": status,
+        });
+        offer_of(&serde_json::from_value(object).unwrap())
+    }
+
+    fn status(millicpu: &str, ready: &str) -> serde_json::Value {
+        json!({
+            "resources": {"allocatable": {RECLAIMED_MILLICPU: millicpu, RECLAIMED_MEMORY: "8Gi"}},
+            "conditions": [{"type": "AgentReady", "status": ready}],
+            "nodeMetricStatus": {"updateTime": "2026-01-01T00:00:00Z"},
+        })
+    }
+
+    #[test]
+    fn an_offer_is_read() {
+        let expected = Offer::Known {
+            allocatable: Reclaimed::new(4000, 8 << 30),
+            agent_ready: true,
+            reported: 1_767_225_600_000,
+        };
+        assert_eq!(offer(status("4k", "True")), expected);
+    }
+
+    #[test]
+    fn a_node_whose_agent_is_silent_or_never_spoke_is_not_ready() {
+        assert!(matches!(
+            offer(status("4k", "False")),
+            Offer::Known {
+                agent_ready: false,
+                ..
+            }
+        ));
+        assert!(matches!(
+            offer(json!({})),
+            Offer::Known {
+                agent_ready: false,
+                reported: UnixMillis::MIN,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn nonsense_is_named_with_field_and_value() {
+        let Offer::Malformed { message } = offer(status("many", "True")) else {
+            panic!("accepted")
+        };
+        assert!(message.starts_with("status.resources.allocatable[resource.katalyst.kubewharf.io/reclaimed_millicpu]: \"many\""), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_malformed_and_not_an_error_of_the_watch() {
+        assert!(matches!(
+            offer(json!({"conditions": "fine"})),
+            Offer::Malformed { .. }
+        ));
+    }
+}

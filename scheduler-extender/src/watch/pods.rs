@@ -1,0 +1,98 @@
+//! Pods on nodes into charges.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Pod;
+use katalyst_runtime::{BoxError, Gate};
+use kube::Client;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio_util::sync::CancellationToken;
+
+use crate::extender::Extender;
+use crate::ledger::Charge;
+use crate::request::{Uid, pod_amount, pod_name, priority};
+
+/// Pods that hold a place. A pod that ends leaves the selection, which the watch reports as a deletion.
+const ON_A_NODE: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
+
+/// Feeds the ledger until `stopping`; opens `synced` when the first listing is complete.
+pub async fn watch_pods(
+    extender: Arc<Extender>,
+    client: Client,
+    synced: Gate,
+    stopping: CancellationToken,
+) -> Result<(), BoxError> {
+    let config = watcher::Config::default().fields(ON_A_NODE);
+    let events = watcher(Api::<Pod>::all(client), config)
+        .default_backoff()
+        .take_until(stopping.cancelled_owned());
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let complete = matches!(event, Event::InitDone);
+                apply_pod(&extender, event);
+                if complete {
+                    synced.open();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "watch of pods broke; what is known stays until it is back")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One event.
+pub fn apply_pod(extender: &Extender, event: Event<Pod>) {
+    extender.saw_pod();
+    let ledger = extender.ledger();
+    match event {
+        Event::Init => ledger.begin_pods(),
+        Event::InitDone => ledger.finish_pods(),
+        Event::Delete(pod) => {
+            if let Some(uid) = pod.metadata.uid.as_deref() {
+                ledger.gone(uid);
+            }
+        }
+        Event::InitApply(pod) | Event::Apply(pod) => {
+            if let Some((uid, node, charge)) = charge(&pod) {
+                ledger.seen(&uid, &node, charge);
+            }
+        }
+    }
+}
+
+/// Who holds what on which node; `None` for the many pods that hold nothing. What a pod requests counts whatever its annotations
+/// say, which can change after it was placed.
+fn charge(pod: &Pod) -> Option<(Uid, String, Charge)> {
+    let amount = match pod_amount(pod) {
+        Ok(amount) => amount?,
+        Err(error) => {
+            tracing::warn!(%error, "a pod on a node has a request that cannot be read and is not counted");
+            return None;
+        }
+    };
+    let node = pod
+        .spec
+        .as_ref()?
+        .node_name
+        .clone()
+        .filter(|name| !name.is_empty())?;
+    let charge = Charge {
+        amount,
+        priority: priority(pod),
+        name: pod_name(pod).into(),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        created: pod
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(0, |time| time.0.as_millisecond()),
+    };
+    Some((pod.metadata.uid.as_deref()?.into(), node, charge))
+}
