@@ -12,6 +12,8 @@ CARGO      ?= cargo
 TARGET     ?= $(shell rustc -vV | sed -n 's/^host: //p')
 E2E        := $(CARGO) run --quiet --locked -p katalyst-e2e --bin katalyst-e2e --
 BINARIES   := target/$(TARGET)/release
+CACHE      := $(or $(KATALYST_CACHE),$(HOME)/.cache/katalyst-e2e)
+KUBECTL    := $(or $(wildcard $(CACHE)/bin/kubectl),kubectl)
 VMS        ?= 0
 HOLLOW     ?= 0
 KUBECONFIG_LOCAL = $(shell $(E2E) cluster kubeconfig)
@@ -27,7 +29,9 @@ build: ## Build everything (debug)
 	$(CARGO) build --locked --workspace --all-targets
 
 test: ## Unit and property tests: no cluster, no root
-	$(CARGO) test --locked --workspace --all-targets
+	@mkdir -p target/reports
+	set -o pipefail; $(CARGO) test --locked --workspace --all-targets --no-fail-fast 2>&1 | tee target/test.log; status=$$?; \
+	  $(E2E) unit-tests target/test.log && exit $$status
 
 lint: ## Formatting and lints, as CI judges them
 	$(CARGO) fmt --all -- --check
@@ -70,10 +74,10 @@ kind-down: ## Stop it and leave nothing behind
 
 .PHONY: install uninstall
 install: ## Install on the cluster of `make cluster-up`
-	$$($(E2E) toolchain path kubectl) --kubeconfig $(KUBECONFIG_LOCAL) apply -k manifests/overlays/local
+	$(KUBECTL) --kubeconfig $(KUBECONFIG_LOCAL) apply -k manifests/overlays/local
 
 uninstall: ## Remove from it
-	$$($(E2E) toolchain path kubectl) --kubeconfig $(KUBECONFIG_LOCAL) delete -k manifests/overlays/local --ignore-not-found
+	$(KUBECTL) --kubeconfig $(KUBECONFIG_LOCAL) delete -k manifests/overlays/local --ignore-not-found
 
 .PHONY: demo e2e e2e-kind bench report
 demo: images ## The main job: a service and batch work on one machine, with a live table and a summary
@@ -84,6 +88,9 @@ e2e: images ## All scenarios on a cluster of their own (with one virtual machine
 
 e2e-kind: images ## Install, hold, squeeze and uninstall on kind
 	$(E2E) suite kind
+
+.PHONY: ci
+ci: lint test e2e ## Everything that CI runs
 
 bench: images ## Figures: loop latency, agent cost, controller recompute, extender filter
 	$(CARGO) run --quiet --locked --release -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json

@@ -36,7 +36,7 @@ fn edited_by_hand(world: &World) -> Outcome {
 }
 
 fn api_server_away(world: &World) -> Outcome {
-    if !world.breakable {
+    if world.breakable.is_none() {
         return Ok(Verdict::Skipped("the API server of this cluster is not ours to stop".into()));
     }
     let node = world.main_node()?;

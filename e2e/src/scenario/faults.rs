@@ -108,7 +108,7 @@ fn extender_killed(world: &World) -> Outcome {
 }
 
 fn kubelet_restart(world: &World) -> Outcome {
-    if !world.breakable {
+    if world.breakable.is_none() {
         return Ok(Verdict::Skipped("the kubelet of this cluster is not ours to restart".into()));
     }
     let node = world.main_node()?;

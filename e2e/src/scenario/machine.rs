@@ -63,12 +63,13 @@ fn machine_without_psi(world: &World) -> Outcome {
 }
 
 fn machine_power_loss(world: &World) -> Outcome {
-    if !world.breakable {
+    if world.breakable.is_none() {
         return Ok(Verdict::Skipped("the machines of this cluster are not ours to switch off".into()));
     }
     let Some(node) = world.machine_node()? else { return Ok(Verdict::Skipped(NO_MACHINE.into())) };
     let offered = world.wait_offer(&node, 100)?;
-    world.fault(&["power-off", &node])?;
+    let component = node.strip_prefix("node-").unwrap_or(&node).to_owned();
+    world.fault(&["stop", &component])?;
     wait_for("the silence shows", Duration::from_secs(150), || {
         let cnr = world.product.cnr(&node)?;
         let offered = crate::product::offered_millicpu(&cnr);
@@ -85,7 +86,7 @@ fn machine_power_loss(world: &World) -> Outcome {
         if text.is_empty() { Err("no message yet".to_owned()) } else { Ok(text) }
     })?;
     world.remove("no-place")?;
-    world.fault(&["power-on", &node])?;
+    world.fault(&["start", &component])?;
     let back = wait_for("it offers again", Duration::from_secs(240), || {
         let cnr = world.product.cnr(&node)?;
         let offered = crate::product::offered_millicpu(&cnr);

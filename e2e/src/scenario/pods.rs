@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::world::NAMESPACE;
 
 /// A busy loop in a shell, `threads` of them.
-pub fn busy(threads: usize) -> String {
+pub(super) fn busy(threads: usize) -> String {
     let mut script = String::new();
     for _ in 1..threads {
         script.push_str("(while :; do :; done) & ");
@@ -15,7 +15,7 @@ pub fn busy(threads: usize) -> String {
 }
 
 /// A script that waits for ever and ends at once when told to.
-pub const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done";
+pub(super) const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done";
 
 fn pod(name: &str, node: Option<&str>, annotations: &Value, resources: &Value, script: &str) -> Value {
     let mut spec = json!({
@@ -44,7 +44,7 @@ fn pod(name: &str, node: Option<&str>, annotations: &Value, resources: &Value, s
 }
 
 /// A batch pod as Katalyst's users write it.
-pub fn reclaimed(name: &str, node: Option<&str>, millicpu: &str, memory: &str, script: &str) -> Value {
+pub(super) fn reclaimed(name: &str, node: Option<&str>, millicpu: &str, memory: &str, script: &str) -> Value {
     let amounts = json!({
         "resource.katalyst.kubewharf.io/reclaimed_millicpu": millicpu,
         "resource.katalyst.kubewharf.io/reclaimed_memory": memory,
@@ -59,7 +59,7 @@ pub fn reclaimed(name: &str, node: Option<&str>, millicpu: &str, memory: &str, s
 }
 
 /// A service pod with a CPU request and limit.
-pub fn service(name: &str, node: Option<&str>, cpu: &str, script: &str) -> Value {
+pub(super) fn service(name: &str, node: Option<&str>, cpu: &str, script: &str) -> Value {
     pod(
         name,
         node,
@@ -70,11 +70,11 @@ pub fn service(name: &str, node: Option<&str>, cpu: &str, script: &str) -> Value
 }
 
 /// A best-effort pod that knows nothing of us.
-pub fn best_effort(name: &str, node: Option<&str>, script: &str) -> Value {
+pub(super) fn best_effort(name: &str, node: Option<&str>, script: &str) -> Value {
     pod(name, node, &json!({}), &json!({}), script)
 }
 
 /// A pod with any annotations.
-pub fn annotated(name: &str, node: Option<&str>, annotations: &Value, resources: &Value) -> Value {
+pub(super) fn annotated(name: &str, node: Option<&str>, annotations: &Value, resources: &Value) -> Value {
     pod(name, node, annotations, resources, IDLE)
 }

@@ -24,9 +24,9 @@ pub struct SuiteArgs {
     /// The repository.
     #[arg(long, default_value = ".")]
     pub root: PathBuf,
-    /// Parts of the cluster may be stopped: it was started by `katalyst-e2e cluster up`.
-    #[arg(long)]
-    pub breakable: bool,
+    /// Name of the cluster, when it was started by `katalyst-e2e cluster up` and parts of it may be stopped.
+    #[arg(long, value_name = "NAME")]
+    pub breakable: Option<String>,
     /// Run only scenarios whose name contains this text (may be given several times).
     #[arg(long)]
     pub only: Vec<String>,
@@ -112,7 +112,7 @@ fn prepare(args: &SuiteArgs) -> Result<World, String> {
     let probe = Probe::start(&kubectl)?;
     product.wait_ready(Duration::from_secs(180))?;
     println!("product installed and ready");
-    Ok(World { kubectl, product, probe, breakable: args.breakable, kind: args.overlay == "kind", root: args.root.clone() })
+    Ok(World { kubectl, product, probe, breakable: args.breakable.clone(), kind: args.overlay == "kind", root: args.root.clone() })
 }
 
 /// What a person would look at first after a failure.

@@ -11,7 +11,7 @@ use crate::probe::{Limits, Probe};
 use crate::product::Product;
 
 /// Namespace of the scenarios' pods.
-pub const NAMESPACE: &str = "katalyst-e2e";
+pub(super) const NAMESPACE: &str = "katalyst-e2e";
 
 /// A cluster with the product installed.
 pub struct World {
@@ -21,8 +21,8 @@ pub struct World {
     pub product: Product,
     /// Its kernels.
     pub probe: Probe,
-    /// True when the cluster is ours and parts of it may be stopped (`cluster fault`).
-    pub breakable: bool,
+    /// Name of the cluster when it is ours and parts of it may be stopped (`cluster fault`).
+    pub breakable: Option<String>,
     /// True when the cluster is kind's: its nodes share one kernel.
     pub kind: bool,
     /// The repository.
@@ -95,7 +95,8 @@ impl World {
     /// Breaks or mends a part of our own cluster: the words of `katalyst-e2e cluster fault`.
     pub fn fault(&self, words: &[&str]) -> Result<String, String> {
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
-        let output = Command::new(program).args(["cluster", "fault"]).args(words).output().map_err(|e| e.to_string())?;
+        let name = self.breakable.as_deref().ok_or("this cluster is not ours to break")?;
+        let output = Command::new(program).args(["cluster", "--name", name, "fault"]).args(words).output().map_err(|e| e.to_string())?;
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if output.status.success() { Ok(text) } else { Err(format!("cluster fault {}: {text}", words.join(" "))) }
     }
