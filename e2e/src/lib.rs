@@ -1,0 +1,39 @@
+//! Clusters in one command, and what the end-to-end tests need to talk to them.
+//!
+//! - [`toolchain`] builds pinned Kubernetes programs from source, once;
+//! - [`image`] writes container images without a container engine;
+//! - [`cluster`] runs a real control plane and nodes in private namespaces of this machine;
+//! - [`vm`] makes virtual machines: nodes of a cluster, or alone for kernel scenarios;
+//! - [`pki`] makes their certificates;
+//! - [`scenario`], [`demo`] and [`bench`] show the product on them, with [`kubectl`], [`product`] and [`probe`];
+//! - [`workload`] is what runs there: a service, a load generator, batch work.
+
+pub mod bench;
+pub mod cache;
+pub mod cli;
+pub mod cluster;
+pub mod demo;
+pub mod image;
+pub mod kind;
+pub mod kubectl;
+pub mod pki;
+pub mod probe;
+pub mod product;
+pub mod program;
+pub mod report;
+pub mod scenario;
+pub mod toolchain;
+pub mod vm;
+pub mod unit_tests;
+pub mod workload;
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _: std::fmt::Result = write!(text, "{byte:02x}");
+        text
+    })
+}
