@@ -13,6 +13,7 @@ use super::error::{VmError, at};
 use super::kernel_modules;
 use super::root_image::{self, Contents};
 use super::stamp::Stamp;
+use crate::cache::Cache;
 use crate::program;
 
 /// The kernel series of the machines: a long-term one, new enough for `swappiness=` in memory.reclaim.
@@ -27,6 +28,8 @@ const MODULES: [&str; 6] = [
     "zram",
 ];
 const INIT: &str = include_str!("guest/init-initramfs.sh");
+const KERNEL: &str = "vmlinux";
+const INITRAMFS: &str = "initramfs.cpio";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// The shared files of machines.
@@ -40,12 +43,24 @@ pub struct Assets {
     pub root_image: PathBuf,
 }
 
+impl Assets {
+    /// The files that [`prepare`] makes.
+    pub fn in_cache(cache: &Cache, contents: &Contents) -> Self {
+        let directory = cache.vm();
+        Self {
+            kernel: directory.join(KERNEL),
+            initramfs: directory.join(INITRAMFS),
+            root_image: root_image::path(cache, contents),
+        }
+    }
+}
+
 /// Prepares the files of machines with the given root disk below `cache`: installs the emulator if none is usable, downloads the kernel, builds.
 ///
 /// # Errors
 /// When a step fails; each step's outcome is kept, so a repeated call continues.
-pub fn prepare(cache: &Path, contents: Contents) -> Result<Assets, VmError> {
-    let directory = cache.join("vm");
+pub fn prepare(cache: &Cache, contents: &Contents) -> Result<Assets, VmError> {
+    let directory = cache.vm();
     fs::create_dir_all(&directory).map_err(at("create", &directory))?;
     // Two starts at once would write the same files; the lock ends with this call.
     let lock_path = directory.join("lock");
@@ -53,12 +68,11 @@ pub fn prepare(cache: &Path, contents: Contents) -> Result<Assets, VmError> {
     lock.lock().map_err(at("lock", &lock_path))?;
     let package = packages(&directory)?;
     let tree = unpack(&directory, &package)?;
-    let busybox = PathBuf::from(BUSYBOX);
-    Ok(Assets {
-        kernel: kernel(&directory, &package, &tree)?,
-        initramfs: initramfs(&directory, &package, &tree, &busybox)?,
-        root_image: root_image::build(cache, &busybox, contents)?,
-    })
+    let busybox = Path::new(BUSYBOX);
+    kernel(&directory, &package, &tree)?;
+    initramfs(&directory, &package, &tree, busybox)?;
+    root_image::build(cache, busybox, contents)?;
+    Ok(Assets::in_cache(cache, contents))
 }
 
 /// Makes sure of the emulator and returns the kernel's package.
@@ -115,31 +129,26 @@ fn unpack(directory: &Path, package: &Path) -> Result<PathBuf, VmError> {
     Ok(tree)
 }
 
-fn kernel(directory: &Path, package: &Path, tree: &Path) -> Result<PathBuf, VmError> {
-    let vmlinux = directory.join("vmlinux");
+fn kernel(directory: &Path, package: &Path, tree: &Path) -> Result<(), VmError> {
+    let vmlinux = directory.join(KERNEL);
     let stamp = Stamp::new().file(package)?;
     if !stamp.is_current(&vmlinux) {
         let image = only_child(&tree.join("boot"), "vmlinuz-")?;
         bzimage::extract(&fs::read(&image).map_err(at("read", &image))?, &vmlinux)?;
         stamp.record(&vmlinux)?;
     }
-    Ok(vmlinux)
+    Ok(())
 }
 
-fn initramfs(
-    directory: &Path,
-    package: &Path,
-    tree: &Path,
-    busybox: &Path,
-) -> Result<PathBuf, VmError> {
-    let output = directory.join("initramfs.cpio");
+fn initramfs(directory: &Path, package: &Path, tree: &Path, busybox: &Path) -> Result<(), VmError> {
+    let output = directory.join(INITRAMFS);
     let stamp = Stamp::new()
         .file(package)?
         .file(busybox)?
         .literal(INIT)
         .literal(&MODULES.join(" "));
     if stamp.is_current(&output) {
-        return Ok(output);
+        return Ok(());
     }
     let modules = kernel_modules::load_order(
         &only_child(&tree.join("lib/modules"), KERNEL_SERIES)?,
@@ -166,7 +175,7 @@ fn initramfs(
     }
     fs::write(&output, archive.finish()).map_err(at("write", &output))?;
     stamp.record(&output)?;
-    Ok(output)
+    Ok(())
 }
 
 /// The entry of `directory` whose name starts with `prefix`.

@@ -1,7 +1,7 @@
 //! The commands about virtual machines.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,6 +11,8 @@ use super::bare;
 use super::machine::{Accelerator, Machine, NumaNode};
 use super::root_image::Contents;
 use super::seed::BareRun;
+use crate::cache::Cache;
+use crate::image::catalogue;
 
 /// Virtual machines: prepare their files, or boot one alone.
 #[derive(Debug, clap::Subcommand)]
@@ -58,11 +60,11 @@ impl VmCommand {
     ///
     /// # Errors
     /// When a file cannot be prepared or the machine does not come to its end.
-    pub fn run(self, cache: &Path) -> anyhow::Result<u8> {
+    pub fn run(self, cache: &Cache) -> anyhow::Result<u8> {
         match self {
             Self::Prepare => {
                 let start = Instant::now();
-                let assets = assets::prepare(cache, Contents::Node)?;
+                let assets = assets::prepare(cache, &Contents::Node(catalogue::archives(cache)))?;
                 println!(
                     "{} is current after {:.1} s",
                     assets.root_image.display(),
@@ -76,8 +78,8 @@ impl VmCommand {
 }
 
 impl Boot {
-    fn run(self, cache: &Path) -> anyhow::Result<u8> {
-        let assets = assets::prepare(cache, Contents::Bare)?;
+    fn run(self, cache: &Cache) -> anyhow::Result<u8> {
+        let assets = assets::prepare(cache, &Contents::Bare)?;
         let machine = Machine {
             numa: vec![
                 NumaNode {
@@ -126,10 +128,8 @@ impl Boot {
 }
 
 /// A directory of this process's own.
-fn scratch(cache: &Path) -> anyhow::Result<PathBuf> {
-    let directory = cache
-        .join("vm")
-        .join(format!("boot-{}", std::process::id()));
+fn scratch(cache: &Cache) -> anyhow::Result<PathBuf> {
+    let directory = cache.vm().join(format!("boot-{}", std::process::id()));
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
     Ok(directory)
 }

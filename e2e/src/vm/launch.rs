@@ -12,6 +12,11 @@ use super::machine::{self, Files, Machine};
 use super::seed::{self, Role};
 use crate::program;
 
+/// TCP port on which a node machine takes an image archive; it answers after the sender closed its side.
+pub const IMPORT_PORT: u16 = 7070;
+/// The answer to an archive that was imported; anything else says what went wrong.
+pub const IMPORTED: &str = "imported";
+
 /// A machine that can be started, and started again after it was powered off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {

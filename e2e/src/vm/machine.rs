@@ -56,6 +56,8 @@ pub struct Machine {
     pub distances: Vec<(u16, u16, u8)>,
     /// Compressed swap in memory, in MiB of uncompressed size; zero for none.
     pub zram_mib: u32,
+    /// Whether its kernel offers pressure stall information.
+    pub psi: bool,
     /// How it is executed.
     pub accelerator: Accelerator,
 }
@@ -76,6 +78,7 @@ impl Machine {
             threads_per_core: 2,
             distances: Vec::new(),
             zram_mib: 0,
+            psi: true,
             accelerator: Accelerator::default(),
         }
     }
@@ -197,7 +200,10 @@ pub fn arguments(machine: &Machine, files: &Files) -> Result<Vec<OsString>, VmEr
     argv.pair("-display", "none");
     argv.pair("-kernel", &files.kernel)
         .pair("-initrd", &files.initramfs)
-        .pair("-append", KERNEL_COMMAND_LINE);
+        .pair(
+            "-append",
+            format!("{KERNEL_COMMAND_LINE} psi={}", u8::from(machine.psi)),
+        );
     argv.pair(
         "-chardev",
         with_path("file,id=console,append=on,path=", &files.console),
@@ -253,7 +259,7 @@ const EMULATED_CPU: &str = "Nehalem";
 /// `mitigations=off`: the guest runs only what the tests bring, and emulated indirect branches are dear.
 /// `panic=-1` with `-no-reboot` ends the emulator when the kernel fails.
 const KERNEL_COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 psi=1 mitigations=off nokaslr audit=0 nowatchdog";
+    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 nowatchdog";
 
 fn numa(machine: &Machine, argv: &mut Arguments) {
     let mut first_cpu = 0;

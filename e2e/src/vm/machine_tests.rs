@@ -51,6 +51,7 @@ fn two_nodes_have_their_memory_cpus_and_distance() {
 fn uneven_nodes_and_distances_are_expressed() {
     let node = |memory_mib, cpus| NumaNode { memory_mib, cpus };
     let machine = Machine {
+        psi: false,
         numa: vec![node(256, 1), node(512, 2), node(256, 0)],
         threads_per_core: 1,
         distances: vec![(2, 0, 31)],
@@ -65,6 +66,7 @@ fn uneven_nodes_and_distances_are_expressed() {
         "nodeid=2,memdev=memory2",
         "src=0,dst=2,val=31",
         "src=1,dst=2,val=21",
+        " psi=0",
     ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }

@@ -10,6 +10,7 @@ use std::process::Command;
 use super::error::{VmError, at};
 use super::image_store;
 use super::stamp::Stamp;
+use crate::cache::Cache;
 use crate::program;
 
 /// Programs of a node, from the cache's `bin/`, and the directories they go to.
@@ -69,43 +70,54 @@ const TEXTS: [(&str, &str); 8] = [
 ];
 
 /// What a root disk is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Contents {
     /// A shell and its commands.
     Bare,
-    /// The same with kubelet, container runtime and the container images of the cache.
-    Node,
+    /// The same with kubelet, container runtime and the container images of these archives.
+    Node(Vec<PathBuf>),
 }
 
 impl Contents {
-    fn image_name(self) -> &'static str {
+    fn image_name(&self) -> &'static str {
         match self {
             Self::Bare => "bare.img",
-            Self::Node => "node.img",
+            Self::Node(_) => "node.img",
         }
     }
 
     /// Size of the (sparse) file system.
-    fn size(self) -> &'static str {
+    fn size(&self) -> &'static str {
         match self {
             Self::Bare => "256M",
-            Self::Node => "3G",
+            Self::Node(_) => "3G",
         }
     }
+}
+
+/// Where the root disk for `contents` is in the cache.
+pub(super) fn path(cache: &Cache, contents: &Contents) -> PathBuf {
+    cache.vm().join(contents.image_name())
 }
 
 /// Builds the root disk for `contents` in the cache, unless the one there was built from the same inputs, and returns it.
 ///
 /// # Errors
 /// When a program is missing or the image cannot be built.
-pub(super) fn build(cache: &Path, busybox: &Path, contents: Contents) -> Result<PathBuf, VmError> {
-    let image = cache.join("vm").join(contents.image_name());
-    let (mut programs, mut archives) = (vec![], vec![]);
-    programs.push((busybox.to_owned(), PathBuf::from("bin/busybox")));
-    if contents == Contents::Node {
-        programs.extend(node_programs(&cache.join("bin"))?);
-        archives = image_archives(&cache.join("images"))?;
-    }
+pub(super) fn build(
+    cache: &Cache,
+    busybox: &Path,
+    contents: &Contents,
+) -> Result<PathBuf, VmError> {
+    let image = path(cache, contents);
+    let mut programs = vec![(busybox.to_owned(), PathBuf::from("bin/busybox"))];
+    let archives = match contents {
+        Contents::Bare => [].as_slice(),
+        Contents::Node(archives) => {
+            programs.extend(node_programs(&cache.bin())?);
+            archives
+        }
+    };
     let mut stamp = Stamp::new().literal(contents.size());
     for (path, text) in TEXTS {
         stamp = stamp.literal(path).literal(text);
@@ -113,7 +125,7 @@ pub(super) fn build(cache: &Path, busybox: &Path, contents: Contents) -> Result<
     for (source, target) in &programs {
         stamp = stamp.file(source)?.literal(&target.to_string_lossy());
     }
-    for archive in &archives {
+    for archive in archives {
         stamp = stamp.file(archive)?;
     }
     if stamp.is_current(&image) {
@@ -130,7 +142,7 @@ pub(super) fn build(cache: &Path, busybox: &Path, contents: Contents) -> Result<
         }
     }
     plant(&tree, &programs, busybox)?;
-    image_store::fill(&tree, &archives, &cache.join("bin"), &scratch)?;
+    image_store::fill(&tree, archives, &cache.bin(), &scratch)?;
     make_file_system(&tree, &image, contents.size())?;
     fs::remove_dir_all(&tree).map_err(at("remove", &tree))?;
     stamp.record(&image)?;
@@ -148,18 +160,6 @@ fn node_programs(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>, VmError> {
         }
     };
     NODE_PROGRAMS.into_iter().map(find).collect()
-}
-
-fn image_archives(directory: &Path) -> Result<Vec<PathBuf>, VmError> {
-    let mut archives = Vec::new();
-    for entry in fs::read_dir(directory).map_err(at("list", directory))? {
-        let path = entry.map_err(at("list", directory))?.path();
-        if path.extension().is_some_and(|extension| extension == "tar") {
-            archives.push(path);
-        }
-    }
-    archives.sort();
-    Ok(archives)
 }
 
 /// Lays the tree out as it appears in the machine. Inputs become hard links where the cache allows it, to save copying.
@@ -229,9 +229,10 @@ mod tests {
 
     #[test]
     fn a_bare_disk_has_a_shell_and_an_executable_init() {
-        let cache = tempfile::tempdir().unwrap();
-        fs::create_dir(cache.path().join("vm")).unwrap();
-        let image = build(cache.path(), Path::new("/bin/busybox"), Contents::Bare).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        fs::create_dir(cache.vm()).unwrap();
+        let image = build(&cache, Path::new("/bin/busybox"), &Contents::Bare).unwrap();
         assert!(inside(&image, "stat /sbin/init").contains("0755"));
         assert!(inside(&image, "stat /bin/sh").contains("busybox"));
         assert!(!inside(&image, "ls /usr/bin").contains("kubelet"));
@@ -239,8 +240,14 @@ mod tests {
 
     #[test]
     fn a_node_disk_needs_its_programs_and_names_the_missing_one() {
-        let cache = tempfile::tempdir().unwrap();
-        let error = build(cache.path(), Path::new("/bin/busybox"), Contents::Node).unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let contents = Contents::Node(Vec::new());
+        let error = build(
+            &Cache::at(folder.path()),
+            Path::new("/bin/busybox"),
+            &contents,
+        );
+        let error = error.unwrap_err();
         assert!(error.to_string().contains("bin/kubelet"), "{error}");
     }
 }
