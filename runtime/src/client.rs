@@ -13,7 +13,9 @@ use kube::{
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use crate::{flags::ClientArgs, request_timeout::RequestTimeout};
+use crate::{
+    Metrics, flags::ClientArgs, request_metrics::RequestMetrics, request_timeout::RequestTimeout,
+};
 
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,16 +58,31 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Reads the configuration named by the flags (see [`ClientArgs::kubeconfig`]) and builds both clients.
-    pub async fn connect(args: &ClientArgs, user_agent: &str) -> Result<Self, ClientError> {
-        Self::from_config(load(args).await?, args, user_agent)
+    /// Reads the configuration named by the flags (see [`ClientArgs::kubeconfig`]) and builds both
+    /// clients, whose requests are counted in `metrics`.
+    pub async fn connect(
+        args: &ClientArgs,
+        user_agent: &str,
+        metrics: &Metrics,
+    ) -> Result<Self, ClientError> {
+        let counted = RequestMetrics::registered(metrics);
+        Self::build(load(args).await?, args, user_agent, &counted)
     }
 
     /// Builds both clients for a given configuration. Must run inside a tokio runtime.
     pub fn from_config(
+        config: Config,
+        args: &ClientArgs,
+        user_agent: &str,
+    ) -> Result<Self, ClientError> {
+        Self::build(config, args, user_agent, &RequestMetrics::default())
+    }
+
+    fn build(
         mut config: Config,
         args: &ClientArgs,
         user_agent: &str,
+        counted: &RequestMetrics,
     ) -> Result<Self, ClientError> {
         let agent = http::HeaderValue::from_str(user_agent)
             .map_err(|_invalid| ClientError::UserAgent(user_agent.to_owned()))?;
@@ -83,6 +100,7 @@ impl Clients {
             })?;
             Ok(stack
                 .with_layer(&RequestTimeout::new(args.api_request_timeout))
+                .with_layer(counted)
                 .build())
         };
         let mut without_retry = config.clone();

@@ -9,6 +9,9 @@
 //!
 //! Whoever writes as a leader calls [`Leader::is_current`] right before each batch of writes, and bounds the batch by
 //! [`Leader::remaining`].
+//!
+//! Needs `get`, `create` and `update` on `coordination.k8s.io/leases` in the lease's namespace. The monotonic clock stands
+//! still while a machine sleeps; a leader on a machine that was suspended learns of its loss at the next renewal.
 
 mod elector;
 mod record;

@@ -38,6 +38,7 @@
 pub mod admin;
 pub mod backoff;
 pub mod client;
+pub mod events;
 pub mod flags;
 pub mod health;
 pub mod lease;
@@ -46,12 +47,14 @@ pub mod metrics;
 mod panics;
 mod process;
 mod process_metrics;
+mod request_metrics;
 mod request_timeout;
 mod run;
 mod shutdown;
 mod signals;
 
 pub use client::Clients;
+pub use events::Events;
 pub use health::{Gate, Health, Heartbeat};
 pub use lease::{Leader, Leadership};
 pub use metrics::Metrics;

@@ -1,5 +1,7 @@
 //! A panic anywhere is logged with its place and stops the process, exit code non-zero.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+
 use crate::shutdown::{Tasks, panic_text};
 
 /// Replaces the process's panic hook. Unwinding goes on afterwards, so a task's own guards still run.
@@ -9,11 +11,16 @@ pub(crate) fn install(tasks: &Tasks) {
         let place = info
             .location()
             .map_or_else(|| "unknown place".to_owned(), ToString::to_string);
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            tracing::error!(%backtrace, "panic");
+        }
+        // Recorded here as well as by the task's owner: a panic on a thread that nobody joins would go unnoticed.
         let thread = std::thread::current();
-        let backtrace = std::backtrace::Backtrace::capture();
-        let text = panic_text(info.payload());
-        tracing::error!(%place, thread = thread.name(), %backtrace, "{text}");
-        // Recorded here too: a panic on a thread that nobody joins would otherwise go unnoticed.
-        tasks.fail(&format!("panic at {place}"), text);
+        let thread = thread.name().unwrap_or("unnamed");
+        tasks.fail(
+            &format!("thread {thread} at {place}"),
+            panic_text(info.payload()),
+        );
     }));
 }

@@ -6,7 +6,7 @@ use axum::Router;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::{
-    BoxError, Clients, Health, Leader, Metrics, Tasks,
+    BoxError, Clients, Events, Health, Leader, Metrics, Tasks,
     admin::{self, AdminError, DebugState, Sources},
     client::ClientError,
     flags::{AdminArgs, ClientArgs, LeaseArgs},
@@ -99,7 +99,12 @@ impl Process {
     /// Connects to the API server as this component. No request is sent yet.
     pub async fn connect(&self, args: &ClientArgs) -> Result<Clients, ClientError> {
         let Component { name, version, .. } = self.component;
-        Clients::connect(args, &format!("{name}/{version}")).await
+        Clients::connect(args, &format!("{name}/{version}"), &self.metrics).await
+    }
+
+    /// Starts sending Kubernetes Events in this component's name.
+    pub fn events(&self, clients: &Clients) -> Events {
+        Events::start(self, clients)
     }
 
     /// Joins the leader election and returns the view on it. Losing leadership ends the process, exit code non-zero:

@@ -74,7 +74,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let streams = request.headers().contains_key(UPGRADE) || asks_for_stream(request.uri());
+        let streams = streams(&request);
         let timed_out = RequestTimedOut {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -100,6 +100,11 @@ where
                 .unwrap_or_else(|_elapsed| Err(timed_out.into()))
         })
     }
+}
+
+/// Whether the answer goes on for as long as the caller wants.
+pub(crate) fn streams(request: &Request<Body>) -> bool {
+    request.headers().contains_key(UPGRADE) || asks_for_stream(request.uri())
 }
 
 fn asks_for_stream(uri: &Uri) -> bool {

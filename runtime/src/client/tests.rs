@@ -70,13 +70,19 @@ async fn the_ordinary_client_retries() {
     assert_eq!(agents.lock().len(), 3);
 }
 
+fn metrics() -> Metrics {
+    Metrics::with_proc("t", "0", PathBuf::from("/nonexistent"))
+}
+
 #[tokio::test]
 async fn a_missing_kubeconfig_is_named() {
     let args = ClientArgs {
         kubeconfig: Some(PathBuf::from("/nonexistent/config")),
         ..ClientArgs::default()
     };
-    let error = Clients::connect(&args, "t/0").await.unwrap_err();
+    let error = Clients::connect(&args, "t/0", &metrics())
+        .await
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "kubeconfig /nonexistent/config does not load"
@@ -96,7 +102,7 @@ async fn a_kubeconfig_gives_address_and_namespace() {
         kubeconfig: Some(path),
         ..ClientArgs::default()
     };
-    let clients = Clients::connect(&args, "t/0").await.unwrap();
+    let clients = Clients::connect(&args, "t/0", &metrics()).await.unwrap();
     assert_eq!(clients.namespace, "katalyst-system");
 }
 
