@@ -35,18 +35,20 @@ pub enum GenerateError {
 /// Every file of the folder, by name: one for each definition, and a `kustomization.yaml` that lists them.
 pub fn files() -> Result<BTreeMap<String, String>, GenerateError> {
     let mut files = BTreeMap::new();
-    let mut kustomization = format!(
-        "{HEADER}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n"
-    );
+    let mut resources = Vec::new();
     for definition in schema::definitions()? {
         let name = format!(
             "{}_{}.yaml",
             definition.spec.group, definition.spec.names.plural
         );
-        kustomization.push_str(&format!("  - {name}\n"));
+        resources.push(format!("  - {name}\n"));
         let text = yaml::write(&name, &definition)?;
         files.insert(name, format!("{HEADER}{text}"));
     }
+    let kustomization = format!(
+        "{HEADER}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{}",
+        resources.concat()
+    );
     files.insert("kustomization.yaml".to_owned(), kustomization);
     Ok(files)
 }

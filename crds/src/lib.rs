@@ -5,14 +5,17 @@ pub mod constants;
 pub mod generate;
 #[expect(
     unreachable_pub,
-    reason = "kube's derive copies each struct into a function body with its visibility"
+    clippy::duplicated_attributes,
+    reason = "kube's derive copies each struct into a function body with its visibility, and printer columns share values"
 )]
 pub mod node;
 mod rules;
 pub mod schema;
+pub mod translate;
 #[expect(
     unreachable_pub,
-    reason = "kube's derive copies each struct into a function body with its visibility"
+    clippy::duplicated_attributes,
+    reason = "kube's derive copies each struct into a function body with its visibility, and printer columns share values"
 )]
 pub mod workload;
 pub mod yaml;

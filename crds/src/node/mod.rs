@@ -170,18 +170,26 @@ pub struct CustomNodeResourceSpec {
     validation = Rule::new("has(self.propertyValues) || has(self.propertyQuantity)")
         .message("a property needs propertyValues or propertyQuantity")
 )]
-#[serde(rename_all = "camelCase")]
 pub struct Property {
     /// Name of the property.
+    #[serde(rename = "propertyName")]
     #[schemars(length(min = 1, max = 253))]
-    pub property_name: String,
+    pub name: String,
     /// Its values.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "propertyValues",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(length(max = 128))]
-    pub property_values: Vec<String>,
+    pub values: Vec<String>,
     /// Its amount.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub property_quantity: Option<Quantity>,
+    #[serde(
+        rename = "propertyQuantity",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub quantity: Option<Quantity>,
 }
 
 /// A taint that concerns pods of one quality-of-service level.
