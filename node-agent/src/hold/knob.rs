@@ -1,0 +1,159 @@
+//! The files that carry a pod's limits. This module and the executor are their only writer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cgroup::{Controller, Version},
+    kernel::number::{Limit, parse_limit},
+};
+
+/// One file of a pod's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Knob {
+    /// Version 1: enforcement interval, microseconds.
+    #[serde(rename = "cpu.cfs_period_us")]
+    CfsPeriod,
+    /// Version 1: CPU time an interval, microseconds; -1 unlimited.
+    #[serde(rename = "cpu.cfs_quota_us")]
+    CfsQuota,
+    /// Version 2: both in one line.
+    #[serde(rename = "cpu.max")]
+    CpuMax,
+    /// Both versions, kernel 5.15 and later: 1 lets every other group run first.
+    #[serde(rename = "cpu.idle")]
+    CpuIdle,
+    /// Version 1: hard limit, bytes.
+    #[serde(rename = "memory.limit_in_bytes")]
+    MemoryLimit,
+    /// Version 2: hard limit.
+    #[serde(rename = "memory.max")]
+    MemoryMax,
+    /// Version 2: soft limit; above it tasks are slowed and their memory taken back, and nothing is killed.
+    #[serde(rename = "memory.high")]
+    MemoryHigh,
+}
+
+impl Knob {
+    /// Name of the file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::CfsPeriod => "cpu.cfs_period_us",
+            Self::CfsQuota => "cpu.cfs_quota_us",
+            Self::CpuMax => "cpu.max",
+            Self::CpuIdle => "cpu.idle",
+            Self::MemoryLimit => "memory.limit_in_bytes",
+            Self::MemoryMax => "memory.max",
+            Self::MemoryHigh => "memory.high",
+        }
+    }
+
+    /// Hierarchy the file is in.
+    pub fn controller(self) -> Controller {
+        match self {
+            Self::CfsPeriod | Self::CfsQuota | Self::CpuMax | Self::CpuIdle => Controller::Cpu,
+            Self::MemoryLimit | Self::MemoryMax | Self::MemoryHigh => Controller::Memory,
+        }
+    }
+
+    /// What kubelet and the kernel leave in the file of a best-effort pod. Recorded as the old value when the record was lost and
+    /// the file already holds a limit of ours.
+    pub fn kubelet_default(self) -> &'static str {
+        match self {
+            Self::CfsPeriod => "100000",
+            Self::CfsQuota | Self::MemoryLimit => "-1",
+            Self::CpuMax => "max 100000",
+            Self::CpuIdle => "0",
+            Self::MemoryMax | Self::MemoryHigh => "max",
+        }
+    }
+
+    /// Older kernels do without the file.
+    pub fn optional(self) -> bool {
+        matches!(self, Self::CpuIdle | Self::MemoryHigh)
+    }
+
+    /// Whether two texts mean the same to the kernel: it rounds memory limits down to pages and has several words for "no limit".
+    pub fn same(self, a: &str, b: &str) -> bool {
+        let (a, b) = (a.trim(), b.trim());
+        match self {
+            Self::MemoryLimit | Self::MemoryMax | Self::MemoryHigh => {
+                match (parse_limit(a), parse_limit(b)) {
+                    (Some(Limit::Bytes(a)), Some(Limit::Bytes(b))) => a.abs_diff(b) < LARGEST_PAGE,
+                    (a, b) => a == b,
+                }
+            }
+            Self::CpuMax => {
+                let mut words = (a.split_whitespace(), b.split_whitespace());
+                loop {
+                    match (words.0.next(), words.1.next()) {
+                        (None, None) => return true,
+                        (a, b) if a == b => {}
+                        _ => return false,
+                    }
+                }
+            }
+            Self::CfsPeriod | Self::CfsQuota | Self::CpuIdle => a == b,
+        }
+    }
+
+    /// The size of a limit, to apply falling ones before rising ones; unlimited is the largest.
+    pub fn magnitude(self, text: &str) -> u64 {
+        let word = text.split_whitespace().next().unwrap_or("max");
+        match self {
+            Self::CpuIdle => 0,
+            _ => word.parse().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Knobs of a version, in the order they are written.
+    pub fn of(version: Version) -> &'static [Self] {
+        match version {
+            Version::V1 => &[
+                Self::CfsPeriod,
+                Self::CfsQuota,
+                Self::CpuIdle,
+                Self::MemoryLimit,
+            ],
+            Version::V2 => &[
+                Self::CpuMax,
+                Self::CpuIdle,
+                Self::MemoryHigh,
+                Self::MemoryMax,
+            ],
+        }
+    }
+}
+
+/// Pages are 4, 16 or 64 KiB.
+const LARGEST_PAGE: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_spelling_is_the_same_value() {
+        assert!(Knob::MemoryLimit.same("-1", "9223372036854771712\n"));
+        assert!(Knob::MemoryMax.same("1000000", "999424\n"));
+        assert!(!Knob::MemoryMax.same("max", "999424"));
+        assert!(Knob::CpuMax.same("5000 100000", "5000 100000\n"));
+        assert!(!Knob::CpuMax.same("5000 100000", "5000"));
+        assert!(!Knob::CfsQuota.same("5000", "-1\n"));
+    }
+
+    #[test]
+    fn unlimited_is_largest() {
+        assert!(Knob::CfsQuota.magnitude("-1") > Knob::CfsQuota.magnitude("100000"));
+        assert!(Knob::CpuMax.magnitude("max 100000") > Knob::CpuMax.magnitude("5000 100000"));
+    }
+
+    #[test]
+    fn names_on_disk_are_the_files() {
+        for knob in [Version::V1, Version::V2].into_iter().flat_map(Knob::of) {
+            assert_eq!(
+                serde_json::to_string(knob).unwrap(),
+                format!("{:?}", knob.file())
+            );
+        }
+    }
+}

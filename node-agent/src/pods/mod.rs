@@ -1,0 +1,11 @@
+//! The pods of this node as the API server knows them: a watch (`watch`), trimmed to what the agent needs (`info`).
+
+mod index;
+mod info;
+mod requests;
+mod watch;
+
+pub use index::PodIndex;
+pub use info::PodInfo;
+pub use requests::{Requests, reclaimed_requests};
+pub use watch::{PodSinks, watch_pods};

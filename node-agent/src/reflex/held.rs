@@ -1,0 +1,64 @@
+//! Which pods are held, with what the agent knows of them.
+//!
+//! A pod is reclaimed because the API server says so. One that the API server has forgotten while its group still lives (a forced
+//! deletion, an agent that restarts while the API server is away) stays reclaimed as long as its group is there.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    cgroup::PodUid,
+    hold::Records,
+    pods::{PodIndex, Requests},
+};
+
+/// What is remembered of reclaimed pods.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pods: BTreeMap<PodUid, Requests>,
+}
+
+impl Known {
+    /// Starts from the records of an earlier run.
+    pub(super) fn from_records(records: &Records) -> Self {
+        Self {
+            pods: records
+                .pods()
+                .iter()
+                .map(|(uid, record)| (uid.clone(), record.requests))
+                .collect(),
+        }
+    }
+
+    /// Learns from the API server. Returns pods that were reclaimed and are no more: their values are to be put back.
+    pub(super) fn learn(&mut self, index: &PodIndex) -> Vec<PodUid> {
+        for pod in index.iter().filter(|pod| pod.is_reclaimed()) {
+            self.pods.insert(pod.uid.clone(), pod.requests);
+        }
+        let changed: Vec<PodUid> = self
+            .pods
+            .keys()
+            .filter(|uid| index.get(uid).is_some_and(|pod| !pod.is_reclaimed()))
+            .cloned()
+            .collect();
+        for uid in &changed {
+            self.pods.remove(uid);
+        }
+        changed
+    }
+
+    /// Forgets pods that neither have a group nor are known to the API server.
+    pub(super) fn prune(&mut self, index: &PodIndex, has_group: impl Fn(&PodUid) -> bool) {
+        self.pods
+            .retain(|uid, _| has_group(uid) || index.get(uid).is_some());
+    }
+
+    /// Whether the pod is reclaimed.
+    pub(super) fn contains(&self, uid: &PodUid) -> bool {
+        self.pods.contains_key(uid)
+    }
+
+    /// What it asks for.
+    pub(super) fn requests(&self, uid: &PodUid) -> Option<Requests> {
+        self.pods.get(uid).copied()
+    }
+}

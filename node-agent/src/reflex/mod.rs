@@ -1,0 +1,15 @@
+//! The reflex: once a second sample, compute the ceiling, and hold reclaimed pods under it. It runs on a thread of its own, needs no API
+//! server once it knows the pods, and never waits for anything but the kernel.
+
+mod held;
+mod locate;
+mod peaks;
+mod snapshot;
+mod thread;
+mod tick;
+
+pub use locate::{Locate, Located};
+pub use peaks::Peaks;
+pub use snapshot::{CeilingView, LevelUsage, PodView, ServicePeakView, Snapshot};
+pub use thread::run;
+pub use tick::{Reflex, ReflexConfig};

@@ -1,0 +1,94 @@
+//! What one tick found and did: the source of the report, the metrics and `/debug/state`.
+
+use katalyst_core::qos::Level;
+use katalyst_core::reclaimed::Reclaimed;
+use serde::Serialize;
+
+use crate::{
+    cgroup::{KubeClass, PodUid},
+    hold::PodLimits,
+};
+
+/// The result of a tick.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// Monotonic nanoseconds of the sample.
+    pub at_nanos: u64,
+    /// `v1` or `v2`.
+    pub cgroup: String,
+    /// kubelet's tree, relative to the mounts.
+    pub kubepods: String,
+    /// The machine.
+    pub capacity: Reclaimed,
+    /// Its use.
+    pub machine: Reclaimed,
+    /// Use by everything but reclaimed pods.
+    pub service: Reclaimed,
+    /// Use by reclaimed pods.
+    pub reclaimed: Reclaimed,
+    /// Highest service use of the last seconds; the ceiling follows it.
+    pub recent_peak: Reclaimed,
+    /// Highest service use of the long window; the offer follows it.
+    pub service_peak: ServicePeakView,
+    /// The ceiling.
+    pub ceiling: CeilingView,
+    /// Use of each level's pods.
+    pub levels: Vec<LevelUsage>,
+    /// Every pod with a group.
+    pub pods: Vec<PodView>,
+    /// The limits in force.
+    pub limits: Vec<PodLimits>,
+}
+
+/// The long window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ServicePeakView {
+    /// Its length.
+    pub window_seconds: f64,
+    /// How much of it was measured.
+    pub filled_seconds: f64,
+    /// Samples in it.
+    pub samples: u64,
+    /// Its peak.
+    pub usage: Reclaimed,
+}
+
+/// The ceiling and why it is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CeilingView {
+    /// Amounts.
+    pub value: Reclaimed,
+    /// Why the CPU amount.
+    pub cpu_reason: &'static str,
+    /// Why the memory amount.
+    pub memory_reason: &'static str,
+}
+
+/// Use of one level.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LevelUsage {
+    /// The level.
+    pub level: Level,
+    /// CPU and working set.
+    pub usage: Reclaimed,
+    /// `namespace/name` of its pods.
+    pub pods: Vec<String>,
+}
+
+/// One pod.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PodView {
+    /// UID of its group.
+    pub uid: PodUid,
+    /// `namespace/name`; empty where the API server does not know it.
+    pub name: String,
+    /// Its level; `None` where the API server does not know it.
+    pub level: Option<Level>,
+    /// Kubernetes class.
+    #[serde(skip)]
+    pub class: KubeClass,
+    /// CPU and working set.
+    pub usage: Reclaimed,
+    /// Part of the enforcement intervals in which it ran out of quota.
+    pub throttled_part: f64,
+}

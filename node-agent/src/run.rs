@@ -1,0 +1,218 @@
+//! Wires the tasks of the running agent.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use katalyst_runtime::{BoxError, Process};
+use tokio::sync::watch;
+
+use crate::{
+    COMPONENT,
+    args::Args,
+    events,
+    eviction::{self, Evictor, Rounds, RoundsConfig},
+    metrics::AgentMetrics,
+    notices::Notices,
+    pods::{PodIndex, PodSinks, watch_pods},
+    reflex::{self, Peaks, Reflex, ReflexConfig, Snapshot},
+    report::{self, AgentIdentity, Offer, Pacing, Publisher},
+    restore::{Installation, RestoreOnExit, restore},
+};
+
+/// A tick that takes this long means that the kernel does not answer.
+const REFLEX_TOLERANCE: Duration = Duration::from_secs(30);
+
+/// Starts everything and returns.
+pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
+    process
+        .serve_admin(&args.runtime.admin, axum::Router::new())
+        .await?;
+    let node = args.node.node_name.clone();
+    if node.is_empty() {
+        return Err("--node-name (or NODE_NAME) is needed".into());
+    }
+    let clients = process.connect(&args.runtime.client).await?;
+    let stopping = process.tasks.stopping();
+    let notices = Notices::new();
+    let metrics = AgentMetrics::register(&process.metrics);
+
+    let (index, pods) = watch::channel(Arc::new(PodIndex::default()));
+    let (snapshots, snapshot) = watch::channel(None::<Arc<Snapshot>>);
+    let (arrived, reported) = watch::channel(None);
+    let (offers, offer) = watch::channel(Offer::default());
+    let (event_sink, event_queue) = events::channel();
+
+    provide_state(&process, &snapshot, &offer, &notices);
+
+    let sinks = PodSinks {
+        index,
+        notices: notices.clone(),
+        events: event_sink.clone(),
+        listed: process.health.gate("cache: pods"),
+    };
+    process.tasks.spawn("pod watch", {
+        let (client, node, stopping) = (clients.api.clone(), node.clone(), stopping.clone());
+        async move { watch_pods(client, &node, sinks, stopping).await }
+    });
+    process.tasks.spawn("offer watch", {
+        let (client, node, notices, stopping) = (
+            clients.api.clone(),
+            node.clone(),
+            notices.clone(),
+            stopping.clone(),
+        );
+        async move { report::watch_offer(client, &node, offers, notices, stopping).await }
+    });
+    process.tasks.spawn(
+        "events",
+        events::publish(
+            clients.api.clone(),
+            node.clone(),
+            event_queue,
+            stopping.clone(),
+        ),
+    );
+
+    let reflex = reflex_of(&args, &notices, &metrics);
+    let beat = process.health.heartbeat("reflex", REFLEX_TOLERANCE);
+    process.tasks.spawn_thread("reflex", {
+        let (pods, metrics, stopping, interval) = (
+            pods.clone(),
+            metrics.clone(),
+            stopping.clone(),
+            args.hold.sample_interval,
+        );
+        move || {
+            reflex::run(
+                reflex, interval, &pods, &snapshots, &metrics, &beat, &stopping,
+            )
+        }
+    });
+    let sampling = process.health.gate("kubelet's cgroups");
+    process.tasks.spawn("first sample", {
+        let (mut snapshot, stopping) = (snapshot.clone(), stopping.clone());
+        async move {
+            tokio::select! {
+                () = stopping.cancelled() => return Ok::<(), BoxError>(()),
+                seen = snapshot.wait_for(Option::is_some) => if seen.is_ok() { sampling.open() },
+            }
+            stopping.cancelled().await;
+            Ok(())
+        }
+    });
+
+    let publisher = Publisher {
+        client: clients.api.clone(),
+        node,
+        root: args.node.root.clone(),
+        agent: AgentIdentity {
+            version: COMPONENT.version.to_owned(),
+            started: Timestamp::now(),
+        },
+        pacing: Pacing {
+            min: args.report.report_min_interval,
+            max: args.report.report_max_interval,
+        },
+        snapshots: snapshot.clone(),
+        pods: pods.clone(),
+        arrived,
+        notices: notices.clone(),
+        metrics: metrics.clone(),
+    };
+    process
+        .tasks
+        .spawn("report", report::publish(publisher, stopping.clone()));
+
+    let evictor = Evictor {
+        client: clients.unretried.clone(),
+        rounds: Rounds::new(RoundsConfig {
+            tolerance: args.eviction.eviction_tolerance,
+            budget: args.eviction.eviction_budget,
+            pause: args.eviction.eviction_pause,
+        }),
+        dry_run: args.eviction.eviction_dry_run || args.hold.dry_run,
+        snapshots: snapshot,
+        pods,
+        offers: offer,
+        reported,
+        events: event_sink,
+        notices,
+        metrics,
+    };
+    process
+        .tasks
+        .spawn("eviction", eviction::run(evictor, stopping));
+
+    let installation = Installation::probe(&clients, &args.node.daemonset).await;
+    let finishing = process.tasks.finishing();
+    process.tasks.spawn_last("restore", async move {
+        finishing.cancelled().await;
+        restore_at_exit(&args, &installation).await;
+        Ok::<(), BoxError>(())
+    });
+    Ok(())
+}
+
+fn reflex_of(args: &Args, notices: &Notices, metrics: &AgentMetrics) -> Reflex {
+    let config = ReflexConfig {
+        root: args.node.root.clone(),
+        kubepods: args.node.kubepods_path.clone(),
+        state_dir: args.node.state_dir.clone(),
+        machine_usage: args.hold.machine_usage,
+        cpu_capacity: args.hold.capacity_cpu,
+        memory_capacity: args.hold.capacity_memory,
+        ceiling: args.hold.ceiling(),
+        interval: args.hold.sample_interval,
+        idle: args.hold.cpu_idle,
+        dry_run: args.hold.dry_run,
+    };
+    let peaks = Peaks::new(
+        args.hold.recent_peak_window.as_secs_f64(),
+        args.report.peak_window.as_secs_f64(),
+        args.hold.sample_interval.as_secs_f64(),
+    );
+    Reflex::new(config, peaks, notices.clone(), metrics.clone())
+}
+
+/// What `/debug/state` shows: the last sample with ceiling and limits, the offer, the notices.
+fn provide_state(
+    process: &Process,
+    snapshot: &watch::Receiver<Option<Arc<Snapshot>>>,
+    offer: &watch::Receiver<Offer>,
+    notices: &Notices,
+) {
+    let (snapshot, offer, notices) = (snapshot.clone(), offer.clone(), notices.clone());
+    process.state.provide("node", move || {
+        let offer = *offer.borrow();
+        serde_json::json!({
+            "snapshot": snapshot.borrow().as_deref(),
+            "offer": {"amounts": offer.amounts, "trusted": offer.trusted, "connected": offer.connected},
+            "notices": notices.texts(),
+        })
+    });
+}
+
+/// Runs when nothing else writes any more.
+async fn restore_at_exit(args: &Args, installation: &Installation) {
+    let wanted = match args.node.restore_on_exit {
+        RestoreOnExit::Never => false,
+        RestoreOnExit::Always => true,
+        RestoreOnExit::Uninstall => installation.is_being_removed().await,
+    };
+    if !wanted || args.hold.dry_run {
+        return;
+    }
+    match restore(&args.node.root, &args.node.state_dir, false) {
+        Ok(restored) => {
+            tracing::info!(
+                pods = restored.pods,
+                files = restored.files,
+                "uninstalled: old cgroup values are back"
+            );
+            for problem in restored.problems {
+                tracing::error!(%problem, "not put back");
+            }
+        }
+        Err(error) => tracing::error!(%error, "old cgroup values are not put back"),
+    }
+}

@@ -1,0 +1,373 @@
+//! A node made of plain files: `/proc`, `/sys/fs/cgroup` and kubelet's tree, with counters that advance as told.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use katalyst_core::{
+    hold::CeilingParams,
+    qos::Level,
+    units::{Bytes, Millicpu},
+};
+use katalyst_node_agent::{
+    cgroup::{Hierarchy, PodUid},
+    metrics::AgentMetrics,
+    notices::Notices,
+    pods::{PodIndex, PodInfo, Requests},
+    reflex::{Peaks, Reflex, ReflexConfig, Snapshot},
+    sample::MachineUsage,
+};
+
+pub(crate) const MIB: u64 = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    V1Cgroupfs,
+    V1Systemd,
+    V2Cgroupfs,
+    V2Systemd,
+}
+
+impl Layout {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::V1Cgroupfs,
+        Self::V1Systemd,
+        Self::V2Cgroupfs,
+        Self::V2Systemd,
+    ];
+
+    pub(crate) fn version(self) -> u8 {
+        match self {
+            Self::V1Cgroupfs | Self::V1Systemd => 1,
+            Self::V2Cgroupfs | Self::V2Systemd => 2,
+        }
+    }
+
+    /// kubelet's tree, with a cgroup root of its own for two of them.
+    fn tree(self) -> &'static str {
+        match self {
+            Self::V1Cgroupfs => "some-root/kubepods",
+            Self::V2Cgroupfs => "kubepods",
+            Self::V1Systemd => "kubelet.slice/kubelet-kubepods.slice",
+            Self::V2Systemd => "kubepods.slice",
+        }
+    }
+
+    fn prefix(self) -> Option<&'static str> {
+        match self {
+            Self::V1Cgroupfs | Self::V2Cgroupfs => None,
+            Self::V1Systemd => Some("kubelet-kubepods"),
+            Self::V2Systemd => Some("kubepods"),
+        }
+    }
+
+    fn class(self, class: &str) -> String {
+        match self.prefix() {
+            None => format!("{}/{class}", self.tree()),
+            Some(prefix) => format!("{}/{prefix}-{class}.slice", self.tree()),
+        }
+    }
+
+    fn pod(self, class: &str, uid: &str) -> String {
+        match self.prefix() {
+            None => format!("{}/pod{uid}", self.class(class)),
+            Some(prefix) => format!(
+                "{}/{prefix}-{class}-pod{}.slice",
+                self.class(class),
+                uid.replace('-', "_")
+            ),
+        }
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) layout: Layout,
+    pub(crate) index: PodIndex,
+    pub(crate) notices: Notices,
+    root: tempfile::TempDir,
+    millis: u64,
+    busy_millis: u64,
+    /// Class and CPU of each group.
+    groups: BTreeMap<String, (&'static str, u64)>,
+    classes: BTreeMap<&'static str, u64>,
+}
+
+impl Node {
+    pub(crate) fn new(layout: Layout) -> Self {
+        let mut index = PodIndex::default();
+        index.synced = true;
+        let node = Self {
+            layout,
+            index,
+            notices: Notices::new(),
+            root: tempfile::tempdir().unwrap(),
+            millis: 10_000,
+            busy_millis: 0,
+            groups: BTreeMap::new(),
+            classes: BTreeMap::from([("besteffort", 0), ("burstable", 0)]),
+        };
+        match layout.version() {
+            1 => {
+                node.write("sys/fs/cgroup/cpu/cpu.shares", "1024\n");
+                node.write("sys/fs/cgroup/cpuacct/cpuacct.usage", "0\n");
+                node.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "0\n");
+                fs::create_dir_all(node.root().join("sys/fs/cgroup/cpu,cpuacct")).unwrap();
+            }
+            _ => node.write("sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
+        }
+        node.write(
+            "proc/meminfo",
+            "MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\n",
+        );
+        node.write_counters();
+        node
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.root().join("state")
+    }
+
+    pub(crate) fn hierarchy(&self) -> Hierarchy {
+        Hierarchy::detect(self.root()).unwrap()
+    }
+
+    pub(crate) fn reflex(&self) -> Reflex {
+        self.reflex_with(|_| {})
+    }
+
+    pub(crate) fn reflex_with(&self, change: impl FnOnce(&mut ReflexConfig)) -> Reflex {
+        let mut config = ReflexConfig {
+            root: self.root().to_owned(),
+            kubepods: None,
+            state_dir: self.state_dir(),
+            machine_usage: MachineUsage::Proc,
+            cpu_capacity: None,
+            memory_capacity: None,
+            ceiling: CeilingParams::default(),
+            interval: Duration::from_secs(1),
+            idle: true,
+            dry_run: false,
+        };
+        change(&mut config);
+        let registry = katalyst_runtime::Metrics::new("test", "0");
+        let metrics = AgentMetrics::register(&registry);
+        Reflex::new(
+            config,
+            Peaks::new(10.0, 300.0, 1.0),
+            self.notices.clone(),
+            metrics,
+        )
+    }
+
+    pub(crate) fn tick(&self, reflex: &mut Reflex) -> Option<Snapshot> {
+        reflex.tick(self.millis * 1_000_000, &self.index)
+    }
+
+    /// A best-effort pod with a group, known to the API server.
+    pub(crate) fn pod(&mut self, uid: &str, level: Level, millicpu: u64, bytes: u64) {
+        self.know(uid, level, millicpu, bytes);
+        self.group(uid, "besteffort");
+    }
+
+    /// A burstable pod without annotations.
+    pub(crate) fn service(&mut self, uid: &str) {
+        self.know(uid, Level::Shared, 0, 0);
+        self.group(uid, "burstable");
+    }
+
+    /// What the API server says of a pod.
+    pub(crate) fn know(&mut self, uid: &str, level: Level, millicpu: u64, bytes: u64) {
+        self.index.insert(PodInfo {
+            uid: PodUid::new(uid),
+            object_uid: uid.to_owned(),
+            namespace: "test".to_owned(),
+            name: uid.to_owned(),
+            level,
+            requests: Requests {
+                cpu: Some(Millicpu::new(millicpu)),
+                memory: Some(Bytes::new(bytes)),
+            },
+            problems: Vec::new(),
+            priority: 0,
+            started: None,
+            terminating: false,
+            finished: false,
+            protected: false,
+        });
+    }
+
+    fn group(&mut self, uid: &str, class: &'static str) {
+        self.groups.insert(uid.to_owned(), (class, 0));
+        for (file, text) in self.fresh_files() {
+            self.set_knob(uid, &file, &text);
+        }
+        let memory = self.dir("memory", &self.layout.pod(class, uid));
+        let usage = if self.layout.version() == 1 {
+            "memory.usage_in_bytes"
+        } else {
+            "memory.current"
+        };
+        self.write(&format!("{memory}/{usage}"), "10485760\n");
+        self.write(
+            &format!("{memory}/memory.stat"),
+            "total_inactive_file 1048576\ninactive_file 1048576\n",
+        );
+        self.write_counters();
+    }
+
+    /// What kubelet and the kernel leave in a best-effort pod's files.
+    pub(crate) fn fresh_files(&self) -> BTreeMap<String, String> {
+        let files: &[(&str, &str)] = match self.layout.version() {
+            1 => &[
+                ("cpu.cfs_period_us", "100000"),
+                ("cpu.cfs_quota_us", "-1"),
+                ("cpu.idle", "0"),
+                ("memory.limit_in_bytes", "-1"),
+            ],
+            _ => &[
+                ("cpu.max", "max 100000"),
+                ("cpu.idle", "0"),
+                ("memory.high", "max"),
+                ("memory.max", "max"),
+            ],
+        };
+        files
+            .iter()
+            .map(|(file, text)| ((*file).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    /// The limits in a pod's files.
+    pub(crate) fn files(&self, uid: &str) -> BTreeMap<String, String> {
+        self.fresh_files()
+            .into_keys()
+            .map(|file| (file.clone(), self.knob(uid, &file)))
+            .collect()
+    }
+
+    pub(crate) fn knob(&self, uid: &str, file: &str) -> String {
+        fs::read_to_string(self.root().join(self.knob_path(uid, file)))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+
+    pub(crate) fn set_knob(&self, uid: &str, file: &str, text: &str) {
+        self.write(&self.knob_path(uid, file), text);
+    }
+
+    fn knob_path(&self, uid: &str, file: &str) -> String {
+        let controller = if file.starts_with("memory") {
+            "memory"
+        } else {
+            "cpu"
+        };
+        format!(
+            "{}/{file}",
+            self.dir(controller, &self.layout.pod(self.groups[uid].0, uid))
+        )
+    }
+
+    /// Ends a pod: its group goes, the API server still knows it.
+    pub(crate) fn remove(&mut self, uid: &str) {
+        let (class, _) = self.groups.remove(uid).unwrap();
+        for controller in ["cpu", "cpuacct", "memory"] {
+            let dir = self
+                .root()
+                .join(self.dir(controller, &self.layout.pod(class, uid)));
+            if dir.exists() {
+                fs::remove_dir_all(dir).unwrap();
+            }
+        }
+    }
+
+    /// kubelet starts anew with another cgroup root.
+    pub(crate) fn move_tree(&mut self, layout: Layout) {
+        assert_eq!(self.layout.version(), layout.version());
+        for controller in ["cpu", "cpuacct", "memory"] {
+            let dir = self.root().join(self.dir(controller, self.layout.tree()));
+            if dir.exists() {
+                fs::remove_dir_all(dir).unwrap();
+            }
+        }
+        self.layout = layout;
+        for (uid, (class, _)) in self.groups.clone() {
+            self.group(&uid, class);
+        }
+    }
+
+    /// Lets time pass in which pods use that many thousandths of a CPU, and everything else a tenth of a CPU when a service runs.
+    pub(crate) fn run(&mut self, millis: u64, used: &[(&str, u64)]) {
+        self.millis += millis;
+        for (uid, millicpu) in used {
+            let nanos = millicpu * millis * 1_000;
+            let (class, total) = self.groups.get_mut(*uid).unwrap();
+            *total += nanos;
+            *self.classes.get_mut(class).unwrap() += nanos;
+            self.busy_millis += millicpu * millis / 1_000;
+        }
+        if used
+            .iter()
+            .any(|(uid, _)| self.groups[*uid].0 == "burstable")
+        {
+            self.busy_millis += millis / 10;
+        }
+        self.write_counters();
+    }
+
+    fn write_counters(&self) {
+        let busy = self.busy_millis / 10;
+        let cpus: String = (0..4)
+            .map(|cpu| format!("cpu{cpu} 0 0 0 0 0 0 0 0 0 0\n"))
+            .collect();
+        self.write(
+            "proc/stat",
+            &format!("cpu  {busy} 0 0 1000 0 0 0 0 0 0\n{cpus}"),
+        );
+        for (uid, (class, nanos)) in &self.groups {
+            self.write_group(&self.layout.pod(class, uid), *nanos);
+        }
+        for (class, nanos) in &self.classes {
+            self.write_group(&self.layout.class(class), *nanos);
+        }
+        self.write_group(self.layout.tree(), self.classes.values().sum());
+    }
+
+    fn write_group(&self, relative: &str, nanos: u64) {
+        if self.layout.version() == 1 {
+            self.write(
+                &format!("{}/cpuacct.usage", self.dir("cpuacct", relative)),
+                &format!("{nanos}\n"),
+            );
+            self.write(
+                &format!("{}/cpu.stat", self.dir("cpu", relative)),
+                "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n",
+            );
+        } else {
+            self.write(
+                &format!("{}/cpu.stat", self.dir("cpu", relative)),
+                &format!("usage_usec {}\n", nanos / 1_000),
+            );
+        }
+    }
+
+    fn dir(&self, controller: &str, relative: &str) -> String {
+        match self.layout.version() {
+            1 => format!("sys/fs/cgroup/{controller}/{relative}"),
+            _ => format!("sys/fs/cgroup/{relative}"),
+        }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.root().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
