@@ -1,0 +1,67 @@
+//! What a node may offer to batch pods: from one [`NodeView`] to the status that is written for it.
+//!
+//! The arithmetic is [`katalyst_core::capacity`]; this module feeds it, keeps the offer that stands, and decides whether the
+//! result is worth a write. Everything here is a function of its arguments, the clock included.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `agent` | whether the node's agent reports, and the two conditions that say so |
+//! | `change` | whether a new decision differs enough from what stands to be written |
+//! | `message` | the one sentence that explains an offer |
+//! | `status` | the part of a CNR's status that this controller owns, written and read back |
+
+mod agent;
+mod change;
+mod message;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use katalyst_core::capacity::{Estimate, Observation, Params, Published, estimate};
+use katalyst_core::reclaimed::Reclaimed;
+
+pub use agent::Agent;
+pub use change::{Pace, Standing, StatusReason, due, holds};
+pub use status::{FIELD_MANAGER, patch, read_standing};
+
+use crate::index::{NodeView, Report};
+
+/// What was decided for a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// How the node's agent does.
+    pub agent: Agent,
+    /// The offer with its reasons.
+    pub estimate: Estimate,
+}
+
+/// Decides a node's offer. `previous` is the decision that stands and `now` is in Unix seconds.
+///
+/// A node without a readable report is treated as stale: it keeps what is allocated and offers nothing more.
+pub fn decide(
+    view: &NodeView,
+    params: &Params,
+    previous: Option<&Published>,
+    now: f64,
+) -> Decision {
+    let agent = Agent::of(view, params);
+    let (capacity, service_peak) = match view.cnr.as_deref().map(|cnr| &cnr.report) {
+        Some(Report::Seen(report)) => (report.capacity, report.service_peak),
+        Some(Report::Missing | Report::Malformed(_)) | None => (Reclaimed::ZERO, Reclaimed::ZERO),
+    };
+    let age_seconds = if agent.is_ready() {
+        view.report_age_seconds
+    } else {
+        f64::INFINITY
+    };
+    let observation = Observation {
+        capacity,
+        service_peak,
+        allocated: view.allocated,
+        age_seconds,
+    };
+    Decision {
+        agent,
+        estimate: estimate(&observation, params, previous, now),
+    }
+}
