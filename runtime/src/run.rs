@@ -68,8 +68,8 @@ where
         let stopped = async {
             tokio::select! {
                 signal = signals.next() => {
-                    tracing::info!(signal, "stopping");
                     process.health.close("shutting down");
+                    tracing::info!(signal, "stopping");
                     wait_unready(&process, &args.shutdown, &mut signals).await
                 }
                 () = stopping.cancelled() => true,
@@ -87,7 +87,7 @@ where
         tokio::select! {
             outcome = process.tasks.drain(args.shutdown.drain_timeout) => Ok(conclude(&outcome)),
             signal = signals.next() => {
-                tracing::error!(signal, running = ?process.tasks.running(), "second signal: ending at once");
+                abandon(&process, signal);
                 Ok(false)
             }
         }
@@ -119,10 +119,16 @@ async fn wait_unready(process: &Process, args: &ShutdownArgs, signals: &mut Stop
         () = tokio::time::sleep(args.shutdown_delay) => true,
         () = stopping.cancelled() => true,
         signal = signals.next() => {
-            tracing::error!(signal, "second signal: ending at once");
+            abandon(process, signal);
             false
         }
     }
+}
+
+/// Says what a second signal cuts off.
+fn abandon(process: &Process, signal: &str) {
+    let running = process.tasks.running();
+    tracing::error!(signal, ?running, "second signal: ending at once");
 }
 
 fn conclude(outcome: &Outcome) -> bool {
