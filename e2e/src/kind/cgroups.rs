@@ -3,59 +3,30 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::Context;
 use rustix::process::Signal;
 
-use super::{
-    process::signal,
-    settings::CGROUP,
-    tool::wait_for,
-};
+use super::{process::signal, settings::CGROUP};
+use crate::cluster::cgroups::{ROOT, hierarchies, remove as remove_empty};
 
-/// Where the hierarchies are mounted.
-const MOUNTS: &str = "/sys/fs/cgroup";
-
-/// After this long, whatever still runs in the groups is killed: nothing but this cluster's processes can be there.
+/// Processes of dead namespaces leave their groups within this time.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Removes the groups of every hierarchy (or of the one of cgroup v2), with the processes left in them.
+/// A killed process leaves its group within this time, however much memory it returns.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Removes the groups in every hierarchy, with processes that are left in them: nothing but this cluster's can be there.
 pub fn remove() -> anyhow::Result<()> {
-    let start = Instant::now();
-    let what = format!("removal of {MOUNTS}/*/{CGROUP}");
-    wait_for(&what, Duration::from_secs(20), Duration::from_millis(50), || {
-        for root in roots(Path::new(MOUNTS)) {
-            if start.elapsed() > PATIENCE {
-                kill_all(&root);
-            }
-            remove_tree(&root)?;
-        }
-        Ok(())
-    })
-}
-
-/// The folders named [`CGROUP`] at the top of a hierarchy.
-pub fn roots(mounts: &Path) -> Vec<PathBuf> {
-    let hierarchies = fs::read_dir(mounts).into_iter().flatten().flatten().map(|entry| entry.path());
-    std::iter::once(mounts.to_owned())
-        .chain(hierarchies)
-        .map(|hierarchy| hierarchy.join(CGROUP))
-        .filter(|path| path.is_dir())
-        .collect()
-}
-
-fn remove_tree(group: &Path) -> anyhow::Result<()> {
-    for child in children(group) {
-        remove_tree(&child)?;
+    let root = Path::new(ROOT);
+    if remove_empty(root, CGROUP, PATIENCE).is_ok() {
+        return Ok(());
     }
-    match fs::remove_dir(group) {
-        Err(error) if group.exists() => {
-            Err(error).with_context(|| format!("remove {}", group.display()))
-        }
-        _ => Ok(()),
+    for hierarchy in hierarchies(root)? {
+        kill_all(&hierarchy.join(CGROUP));
     }
+    Ok(remove_empty(root, CGROUP, LIMIT)?)
 }
 
 fn kill_all(group: &Path) {
@@ -63,8 +34,12 @@ fn kill_all(group: &Path) {
         kill_all(&child);
     }
     let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    // Zero stands for a process of another namespace; it is not ours to name.
-    for id in listed.lines().filter_map(|line| line.parse().ok()).filter(|id| *id != 0) {
+    // Zero stands for a process of another namespace, which cannot be named from here.
+    for id in listed
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|id| *id != 0)
+    {
         signal(id, Signal::KILL);
     }
 }
@@ -82,19 +57,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_found_in_both_layouts_and_removed_from_the_bottom() {
-        let mounts = tempfile::tempdir().unwrap();
-        for path in ["cpu/katalyst-kind/a/b", "memory/katalyst-kind", "katalyst-kind/x", "cpu/other"] {
-            fs::create_dir_all(mounts.path().join(path)).unwrap();
-        }
-        let mut found = roots(mounts.path());
-        found.sort();
-        let expected = ["cpu/katalyst-kind", "katalyst-kind", "memory/katalyst-kind"];
-        assert_eq!(found, expected.map(|path| mounts.path().join(path)));
-        for root in found {
-            remove_tree(&root).unwrap();
-        }
-        assert!(roots(mounts.path()).is_empty());
-        assert!(mounts.path().join("cpu/other").is_dir());
+    fn processes_are_killed_down_to_the_leaves_and_zero_is_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let leaf = folder.path().join("a/b");
+        fs::create_dir_all(&leaf).unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        fs::write(folder.path().join("cgroup.procs"), "0\n").unwrap();
+        fs::write(leaf.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
+        kill_all(folder.path());
+        assert!(!child.wait().unwrap().success());
     }
 }

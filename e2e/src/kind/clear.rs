@@ -41,7 +41,10 @@ impl Lock {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 Err(fs::TryLockError::WouldBlock) => {
-                    bail!("another command works on this cluster: {} is locked", path.display())
+                    bail!(
+                        "another command works on this cluster: {} is locked",
+                        path.display()
+                    )
                 }
                 Err(fs::TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("lock {}", path.display()));
@@ -64,7 +67,11 @@ pub fn make_modules_folder(settings: &Settings) -> anyhow::Result<()> {
 
 /// Ends the supervisor if it lives, then removes processes, cgroups and files. With `keep_logs` the logs stay in the run folder.
 pub fn clear(settings: &Settings, keep_logs: bool) -> anyhow::Result<()> {
-    if let Some(State { engine: Engine::Private(supervisor), .. }) = State::read(settings) {
+    if let Some(State {
+        engine: Engine::Private(supervisor),
+        ..
+    }) = State::read(settings)
+    {
         supervisor.end()?;
     }
     // The namespaces' processes end with the supervisor; their groups are empty a moment later.
@@ -89,10 +96,15 @@ pub fn clear(settings: &Settings, keep_logs: bool) -> anyhow::Result<()> {
 /// Waits in another process until the supervisor `owner` is gone (its end of standard input closes), then clears up after
 /// it, unless somebody else has, or a new cluster lives in the same place.
 pub fn after(settings: &Settings, owner: Identity) -> anyhow::Result<()> {
-    std::io::stdin().read_to_end(&mut Vec::new()).context("wait for the supervisor")?;
-    let _lock = Lock::take(settings, Duration::from_mins(10))?;
+    std::io::stdin()
+        .read_to_end(&mut Vec::new())
+        .context("wait for the supervisor")?;
+    let _lock = Lock::take(settings, Duration::from_secs(60 * 10))?;
     match State::read(settings) {
-        Some(State { engine: Engine::Private(found), .. }) if found == owner => clear(settings, true),
+        Some(State {
+            engine: Engine::Private(found),
+            ..
+        }) if found == owner => clear(settings, true),
         _ => Ok(()),
     }
 }

@@ -1,10 +1,6 @@
 //! `katalyst-e2e kind ...`: what a person can ask for.
 
-use std::{
-    os::unix::process::CommandExt as _,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{os::unix::process::CommandExt as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
@@ -26,7 +22,15 @@ const PUBLISHED_IMAGE: &str =
     "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5";
 
 /// Families of the toolchain that a node image is made of, kind itself included.
-const FAMILIES: [&str; 7] = ["kubernetes", "etcd", "containerd", "runc", "cni", "coredns", "kind"];
+const FAMILIES: [&str; 7] = [
+    "kubernetes",
+    "etcd",
+    "containerd",
+    "runc",
+    "cni",
+    "coredns",
+    "kind",
+];
 
 /// A kind cluster with the scheduler set up for the extender, and our images in it.
 #[derive(Debug, Args)]
@@ -45,12 +49,14 @@ enum Action {
     Down,
     /// Tell what runs.
     Status,
+    /// Print the path of the administrator's kubeconfig.
+    Kubeconfig,
     /// Run a program in a node's container.
     Exec {
         /// Name of the node; its part after the cluster's name is enough.
         node: String,
         /// The program with its arguments.
-        #[arg(required = true, trailing_var_arg = true)]
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
     /// Load image archives into every node; without any, all of the cache.
@@ -93,11 +99,17 @@ pub fn run(command: KindCommand) -> anyhow::Result<()> {
         Action::Up(options) => up(&settings, &options),
         Action::Down => down(&settings),
         Action::Status => status(&settings),
+        Action::Kubeconfig => {
+            println!("{}", settings.kubeconfig().display());
+            Ok(())
+        }
         Action::Exec { node, words } => exec(&settings, &node, &words),
         Action::Load { archives } => load(&settings, archives),
-        Action::Supervise { shape, elapsed } => {
-            supervisor::supervise(&settings, &shape, &Progress::since(Duration::from_millis(elapsed)))
-        }
+        Action::Supervise { shape, elapsed } => supervisor::supervise(
+            &settings,
+            &shape,
+            &Progress::since(Duration::from_millis(elapsed)),
+        ),
         Action::Engine { port } => engine::run(&settings, port),
         Action::ClearAfter { id, birth } => clear::after(&settings, Identity { id, birth }),
     }
@@ -112,7 +124,8 @@ fn up(settings: &Settings, options: &Up) -> anyhow::Result<()> {
             "a cluster of another shape runs ({:?}); `kind down` first",
             state.shape
         );
-        return report(settings, &progress, "was already running");
+        report(settings, &progress, "was already running");
+        return Ok(());
     }
     let (cache, kind_cache) = Settings::cache()?;
     let found = Docker::of_environment(&cache);
@@ -148,12 +161,17 @@ fn up(settings: &Settings, options: &Up) -> anyhow::Result<()> {
             return Err(error);
         }
     }
-    report(settings, &progress, "is ready")
+    report(settings, &progress, "is ready");
+    Ok(())
 }
 
 fn pull(docker: &Docker, image: &str, progress: &Progress) -> bool {
     progress.step(&format!("pull {image}"));
-    docker.client().args(["pull", "--quiet", image]).within(Duration::from_mins(10)).succeeds()
+    docker
+        .client()
+        .args(["pull", "--quiet", image])
+        .within(Duration::from_secs(60 * 10))
+        .succeeds()
 }
 
 fn in_reachable_engine(
@@ -179,23 +197,37 @@ fn in_reachable_engine(
     state(true).write(settings)
 }
 
-fn report(settings: &Settings, progress: &Progress, what: &str) -> anyhow::Result<()> {
+fn report(settings: &Settings, progress: &Progress, what: &str) {
     progress.step(&format!("the kind cluster {what}"));
     println!("export KUBECONFIG={}", settings.kubeconfig().display());
-    if let Some(State { engine: Engine::Private(_), .. }) = State::read(settings) {
-        println!("export DOCKER_HOST=unix://{}", settings.engine_socket().display());
+    if let Some(State {
+        engine: Engine::Private(_),
+        ..
+    }) = State::read(settings)
+    {
+        println!(
+            "export DOCKER_HOST=unix://{}",
+            settings.engine_socket().display()
+        );
     }
-    Ok(())
 }
 
 fn down(settings: &Settings) -> anyhow::Result<()> {
     // Whoever holds the lock may be the starting command itself, which gives up when its supervisor is gone.
     let state = State::read(settings);
-    if let Some(State { engine: Engine::Private(supervisor), .. }) = &state {
+    if let Some(State {
+        engine: Engine::Private(supervisor),
+        ..
+    }) = &state
+    {
         supervisor.end()?;
     }
     let _lock = Lock::take(settings, Duration::from_secs(60))?;
-    if let Some(State { engine: Engine::Reachable, .. }) = state {
+    if let Some(State {
+        engine: Engine::Reachable,
+        ..
+    }) = state
+    {
         create::delete(settings, &Docker::of_environment(&Settings::cache()?.0))?;
     }
     clear::clear(settings, false)
@@ -216,7 +248,13 @@ fn status(settings: &Settings) -> anyhow::Result<()> {
     println!("node image: {}", state.node_image);
     if state.ready {
         let docker = Docker::of(&state.engine, settings, &Settings::cache()?.0);
-        print!("{}", docker.kubectl().args(["get", "nodes", "--output", "wide"]).run()?);
+        print!(
+            "{}",
+            docker
+                .kubectl()
+                .args(["get", "nodes", "--output", "wide"])
+                .run()?
+        );
     }
     Ok(())
 }
@@ -236,7 +274,12 @@ fn exec(settings: &Settings, node: &str, words: &[String]) -> anyhow::Result<()>
     let node = nodes
         .iter()
         .find(|name| *name == node || **name == full)
-        .with_context(|| format!("no node {node}; there are {nodes:?}, first {}", control_plane()))?;
+        .with_context(|| {
+            format!(
+                "no node {node}; there are {nodes:?}, first {}",
+                control_plane()
+            )
+        })?;
     Err(docker.interactive(node, words).exec()).context("start docker")
 }
 

@@ -18,7 +18,9 @@ const PLACEHOLDER: &str = "__KUBECONFIG__";
 
 /// Writes kind's configuration and the scheduler's into the run folder; returns the path of the first.
 pub fn write(settings: &Settings, shape: &Shape) -> anyhow::Result<PathBuf> {
-    let template = settings.manifests.join("scheduler/kube-scheduler-config.yaml");
+    let template = settings
+        .manifests
+        .join("scheduler/kube-scheduler-config.yaml");
     let scheduler = settings.run.join("kube-scheduler-config.yaml");
     let text = scheduler_config(&read(&template)?)
         .with_context(|| format!("in {}", template.display()))?;
@@ -41,7 +43,10 @@ pub fn scheduler_config(template: &str) -> anyhow::Result<String> {
 /// from `scheduler`.
 pub fn cluster_config(users: &str, shape: &Shape, scheduler: &Path) -> anyhow::Result<String> {
     let mut config: Value = serde_yaml::from_str(users).context("not YAML")?;
-    let nodes = config.get_mut("nodes").and_then(Value::as_array_mut).context("no list `nodes`")?;
+    let nodes = config
+        .get_mut("nodes")
+        .and_then(Value::as_array_mut)
+        .context("no list `nodes`")?;
     nodes.retain(|node| node.get("role").is_none_or(|role| role != "worker"));
     let mount = nodes
         .first_mut()
@@ -84,8 +89,12 @@ mod tests {
 
     fn rendered(workers: u8) -> Value {
         let users = read(&manifests().join("kind/cluster.yaml")).unwrap();
-        let shape = Shape { workers, port: 1234 };
-        serde_yaml::from_str(&cluster_config(&users, &shape, Path::new("/run/s.yaml")).unwrap()).unwrap()
+        let shape = Shape {
+            workers,
+            port: 1234,
+        };
+        serde_yaml::from_str(&cluster_config(&users, &shape, Path::new("/run/s.yaml")).unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -102,7 +111,12 @@ mod tests {
 
     #[test]
     fn template_without_placeholder_is_refused() {
-        assert!(scheduler_config("kind: X").unwrap_err().to_string().contains(PLACEHOLDER));
+        assert!(
+            scheduler_config("kind: X")
+                .unwrap_err()
+                .to_string()
+                .contains(PLACEHOLDER)
+        );
     }
 
     #[test]
@@ -121,22 +135,39 @@ mod tests {
     #[test]
     fn scheduler_reads_the_mounted_file() {
         let config = rendered(1);
-        let inside = config["nodes"][0]["extraMounts"][0]["containerPath"].as_str().unwrap().to_owned();
+        let inside = config["nodes"][0]["extraMounts"][0]["containerPath"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let patches = config["kubeadmConfigPatches"].as_array().unwrap();
-        let patches: Vec<Value> =
-            patches.iter().map(|p| serde_yaml::from_str(p.as_str().unwrap()).unwrap()).collect();
-        let list = patches.iter().find(|p| p["apiVersion"] == "kubeadm.k8s.io/v1beta4").unwrap();
+        let patches: Vec<Value> = patches
+            .iter()
+            .map(|p| serde_yaml::from_str(p.as_str().unwrap()).unwrap())
+            .collect();
+        let list = patches
+            .iter()
+            .find(|p| p["apiVersion"] == "kubeadm.k8s.io/v1beta4")
+            .unwrap();
         assert_eq!(list["scheduler"]["extraArgs"][0]["value"], inside);
         assert_eq!(list["scheduler"]["extraVolumes"][0]["hostPath"], inside);
-        let map = patches.iter().find(|p| p["apiVersion"] == "kubeadm.k8s.io/v1beta3").unwrap();
+        let map = patches
+            .iter()
+            .find(|p| p["apiVersion"] == "kubeadm.k8s.io/v1beta3")
+            .unwrap();
         assert_eq!(map["scheduler"]["extraArgs"]["config"], inside);
         let etcd = patches.iter().find(|p| p.get("etcd").is_some()).unwrap();
-        assert_eq!(etcd["etcd"]["local"]["extraArgs"][0]["name"], "unsafe-no-fsync");
+        assert_eq!(
+            etcd["etcd"]["local"]["extraArgs"][0]["name"],
+            "unsafe-no-fsync"
+        );
     }
 
     #[test]
     fn foreign_configuration_is_refused() {
-        let shape = Shape { workers: 1, port: 1 };
+        let shape = Shape {
+            workers: 1,
+            port: 1,
+        };
         let error = cluster_config("kind: Cluster\n", &shape, Path::new("/s")).unwrap_err();
         assert!(error.to_string().contains("nodes"), "{error}");
     }

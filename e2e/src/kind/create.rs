@@ -51,15 +51,26 @@ pub fn create(
         network(docker)?;
     }
     let config = config::write(settings, shape)?;
-    progress.step(&format!("kind create cluster: 1 control plane, {} workers", shape.workers));
+    progress.step(&format!(
+        "kind create cluster: 1 control plane, {} workers",
+        shape.workers
+    ));
     docker
         .kind()
-        .args(["create", "cluster", "--name", CLUSTER, "--retain", "--image", image.reference()])
+        .args([
+            "create",
+            "cluster",
+            "--name",
+            CLUSTER,
+            "--retain",
+            "--image",
+            image.reference(),
+        ])
         .arg("--config")
         .arg(&config)
         .arg("--kubeconfig")
         .arg(settings.kubeconfig())
-        .within(Duration::from_mins(8))
+        .within(Duration::from_secs(60 * 8))
         .run_by_line(&settings.log("kind"), |line| {
             if let Some(done) = line.trim_start().strip_prefix('✓') {
                 progress.step(&format!("kind:{done}"));
@@ -77,15 +88,31 @@ pub fn create(
 /// The network that kind would make, with a fixed range and without IPv6, which a private network namespace need not have.
 fn network(docker: &Docker) -> anyhow::Result<()> {
     let masquerade = "com.docker.network.bridge.enable_ip_masquerade=true";
-    let create = docker.client().args(["network", "create", "--driver", "bridge", "--opt", masquerade]);
-    create.args(["--subnet", "172.18.0.0/16", "--gateway", "172.18.0.1", "kind"]).run()?;
+    let create = docker.client().args([
+        "network", "create", "--driver", "bridge", "--opt", masquerade,
+    ]);
+    create
+        .args([
+            "--subnet",
+            "172.18.0.0/16",
+            "--gateway",
+            "172.18.0.1",
+            "kind",
+        ])
+        .run()?;
     Ok(())
 }
 
 fn wait(docker: &Docker, progress: &Progress) -> anyhow::Result<()> {
     let wait = |what: &[&str]| {
-        let limit = Duration::from_mins(3);
-        docker.kubectl().arg("wait").args(what).arg("--timeout=150s").within(limit).run()
+        let limit = Duration::from_secs(60 * 3);
+        docker
+            .kubectl()
+            .arg("wait")
+            .args(what)
+            .arg("--timeout=150s")
+            .within(limit)
+            .run()
     };
     wait(&["--for=condition=Ready", "nodes", "--all"]).context("nodes Ready")?;
     progress.step("all nodes Ready");
@@ -104,11 +131,10 @@ pub fn delete(settings: &Settings, docker: &Docker) -> anyhow::Result<()> {
         .kind()
         .args(["delete", "cluster", "--name", CLUSTER, "--kubeconfig"])
         .arg(&kubeconfig)
-        .within(Duration::from_mins(2))
+        .within(Duration::from_secs(60 * 2))
         .run()?;
     if kubeconfig.exists() {
-        fs::remove_file(&kubeconfig)
-            .with_context(|| format!("remove {}", kubeconfig.display()))?;
+        fs::remove_file(&kubeconfig).with_context(|| format!("remove {}", kubeconfig.display()))?;
     }
     Ok(())
 }

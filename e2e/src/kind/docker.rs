@@ -16,8 +16,14 @@ use super::{
 use crate::cache::Cache;
 
 /// Variables that would make kind and the client send local traffic through a proxy that the private network cannot reach.
-const PROXIES: [&str; 6] =
-    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
 
 /// Where kubeadm keeps the administrator's kubeconfig on a control-plane node.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
@@ -70,9 +76,12 @@ impl Docker {
     }
 
     fn at_engine(&self, tool: Tool) -> Tool {
-        let Some(socket) = &self.socket else { return tool };
+        let Some(socket) = &self.socket else {
+            return tool;
+        };
         let tool = PROXIES.iter().fold(tool, |tool, name| tool.env(name, ""));
-        tool.env("DOCKER_HOST", format!("unix://{}", socket.display())).env("DOCKER_CONTEXT", "")
+        tool.env("DOCKER_HOST", format!("unix://{}", socket.display()))
+            .env("DOCKER_CONTEXT", "")
     }
 
     /// Whether an engine answers.
@@ -83,20 +92,32 @@ impl Docker {
     /// The engine's version; an error says why there is no answer.
     pub fn version(&self) -> anyhow::Result<String> {
         let format = "--format={{.Server.Version}}";
-        self.client().args(["version", format]).within(Duration::from_secs(5)).run()
+        self.client()
+            .args(["version", format])
+            .within(Duration::from_secs(5))
+            .run()
     }
 
     /// Whether the engine has an image.
     pub fn has_image(&self, reference: &str) -> bool {
-        self.client().args(["image", "inspect", reference]).succeeds()
+        self.client()
+            .args(["image", "inspect", reference])
+            .succeeds()
     }
 
     /// Loads the image `reference` from an archive and drops older ones of the same repository.
     pub fn load_image(&self, archive: &Path, reference: &str) -> anyhow::Result<()> {
-        self.client().args(["load", "--quiet", "--input"]).arg(archive).within(Duration::from_mins(5)).run()?;
+        self.client()
+            .args(["load", "--quiet", "--input"])
+            .arg(archive)
+            .within(Duration::from_secs(60 * 5))
+            .run()?;
         let repository = reference.split(':').next().unwrap_or(reference);
         let format = "--format={{.Repository}}:{{.Tag}}";
-        let listed = self.client().args(["image", "ls", format, repository]).run()?;
+        let listed = self
+            .client()
+            .args(["image", "ls", format, repository])
+            .run()?;
         for old in listed.lines().filter(|name| *name != reference) {
             self.client().args(["image", "rm", old]).run()?;
         }
@@ -106,7 +127,10 @@ impl Docker {
     /// Names of the cluster's running nodes, sorted: the control plane comes first.
     pub fn nodes(&self) -> anyhow::Result<Vec<String>> {
         let filter = format!("--filter=label=io.x-k8s.kind.cluster={CLUSTER}");
-        let listed = self.client().args(["ps", "--format={{.Names}}", &filter]).run()?;
+        let listed = self
+            .client()
+            .args(["ps", "--format={{.Names}}", &filter])
+            .run()?;
         let mut nodes: Vec<String> = listed.lines().map(str::to_owned).collect();
         nodes.sort();
         Ok(nodes)
@@ -119,14 +143,24 @@ impl Docker {
 
     /// kubectl with the administrator's rights, on the control-plane node: it works before the port on the host does.
     pub fn kubectl(&self) -> Tool {
-        self.in_node(&control_plane()).args(["kubectl", "--kubeconfig", ADMIN])
+        self.in_node(&control_plane())
+            .args(["kubectl", "--kubeconfig", ADMIN])
     }
 
     /// A program in a node's container with this process's input and output.
     pub fn interactive(&self, node: &str, words: &[String]) -> Command {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-        let flags: &[&str] = if terminal { &["--interactive", "--tty"] } else { &["--interactive"] };
-        let tool = self.client().args(["exec", "--privileged"]).args(flags).arg(node).args(words);
+        let flags: &[&str] = if terminal {
+            &["--interactive", "--tty"]
+        } else {
+            &["--interactive"]
+        };
+        let tool = self
+            .client()
+            .args(["exec", "--privileged"])
+            .args(flags)
+            .arg(node)
+            .args(words);
         let mut command = tool.command();
         command.stdin(std::process::Stdio::inherit());
         command
@@ -137,8 +171,13 @@ impl Docker {
         if archives.is_empty() {
             return Ok(());
         }
-        let kind = self.kind().args(["load", "image-archive", "--name", CLUSTER]).args(archives);
-        kind.within(Duration::from_mins(3)).run().context("load images into the nodes")?;
+        let kind = self
+            .kind()
+            .args(["load", "image-archive", "--name", CLUSTER])
+            .args(archives);
+        kind.within(Duration::from_secs(60 * 3))
+            .run()
+            .context("load images into the nodes")?;
         Ok(())
     }
 }

@@ -25,8 +25,13 @@ const RUNTIME: &str = "katalyst-runc";
 
 /// Runs the engine until it ends; `port` is where the API server will be published. Must be the first process of its namespaces.
 pub fn run(settings: &Settings, port: u16) -> anyhow::Result<()> {
-    anyhow::ensure!(std::process::id() == 1, "the engine needs its own process namespace");
-    Tool::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]).run()?;
+    anyhow::ensure!(
+        std::process::id() == 1,
+        "the engine needs its own process namespace"
+    );
+    Tool::new("mount")
+        .args(["-t", "tmpfs", "tmpfs", "/run"])
+        .run()?;
     // Lock files of the packet filter's programs live there.
     fs::create_dir_all("/run/lock").context("create /run/lock")?;
     Tool::new("ip").args(["link", "set", "lo", "up"]).run()?;
@@ -38,7 +43,10 @@ pub fn run(settings: &Settings, port: u16) -> anyhow::Result<()> {
     loop {
         match waitpid(None, WaitOptions::empty()) {
             Ok(Some((id, status))) if id.as_raw_pid().unsigned_abs() == daemon => {
-                bail!("dockerd ended ({status:?}); see {}", settings.log("dockerd").display());
+                bail!(
+                    "dockerd ended ({status:?}); see {}",
+                    settings.log("dockerd").display()
+                );
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("wait for dockerd"),
@@ -56,12 +64,15 @@ fn daemon(settings: &Settings) -> anyhow::Result<u32> {
         .arg(run.join("exec"))
         .arg("--pidfile")
         .arg(run.join("pid"))
-        .args(["--host", &format!("unix://{}", settings.engine_socket().display())])
+        .args([
+            "--host",
+            &format!("unix://{}", settings.engine_socket().display()),
+        ])
         .args(["--cgroup-parent", &format!("/{CGROUP}")])
         .args(["--storage-driver", "overlay2"])
         .args(["--userland-proxy-path", "/usr/sbin/docker-proxy"])
         .env("PATH", SYSTEM_PATH);
-    let tool = match runtime()? {
+    let tool = match runtime(settings)? {
         None => tool,
         Some(wrapper) => tool
             .args(["--add-runtime", &format!("katalyst={wrapper}")])
@@ -70,12 +81,17 @@ fn daemon(settings: &Settings) -> anyhow::Result<u32> {
     let log = settings.log("dockerd");
     let file = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
     let twin = file.try_clone().context("log of dockerd")?;
-    let child = tool.command().stdin(Stdio::null()).stdout(file).stderr(twin).spawn();
+    let child = tool
+        .command()
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(twin)
+        .spawn();
     Ok(child.context("start dockerd")?.id())
 }
 
 /// The runtime wrapper, where this machine needs one.
-fn runtime() -> anyhow::Result<Option<String>> {
+fn runtime(settings: &Settings) -> anyhow::Result<Option<String>> {
     let status = fs::read_to_string(STATUS).with_context(|| format!("read {STATUS}"))?;
     let missing = oci_runtime::missing_capabilities(&status)
         .with_context(|| format!("{STATUS}: no CapBnd line"))?;
@@ -89,5 +105,8 @@ fn runtime() -> anyhow::Result<Option<String>> {
         "this machine cannot grant {missing:?} to containers, and {} is missing: build it (cargo build -p katalyst-e2e --bins)",
         wrapper.display()
     );
-    Ok(Some(wrapper.to_string_lossy().into_owned()))
+    // A copy, because the next build replaces the original under the feet of a running cluster.
+    let copy = settings.run.join(RUNTIME);
+    fs::copy(&wrapper, &copy).with_context(|| format!("copy to {}", copy.display()))?;
+    Ok(Some(copy.to_string_lossy().into_owned()))
 }

@@ -83,10 +83,20 @@ mod tests {
         file(&at("overlay2/l/BASE"), "");
         file(&at("image/overlay2/repositories.json"), "{}");
         sweep(data.path()).unwrap();
-        for gone in ["containers", "volumes", "overlay2/top", "overlay2/top-init", "overlay2/l/SHORT"] {
+        for gone in [
+            "containers",
+            "volumes",
+            "overlay2/top",
+            "overlay2/top-init",
+            "overlay2/l/SHORT",
+        ] {
             assert!(!at(gone).exists(), "{gone}");
         }
-        for kept in ["overlay2/base", "overlay2/l/BASE", "image/overlay2/repositories.json"] {
+        for kept in [
+            "overlay2/base",
+            "overlay2/l/BASE",
+            "image/overlay2/repositories.json",
+        ] {
             assert!(at(kept).exists(), "{kept}");
         }
         sweep(data.path()).unwrap();

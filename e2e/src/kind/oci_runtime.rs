@@ -103,10 +103,19 @@ pub enum Error {
 /// Capabilities that the bounding set in `status` (the text of `/proc/self/status`) lacks; `None` when the text has no
 /// readable `CapBnd` line.
 pub fn missing_capabilities(status: &str) -> Option<BTreeSet<&'static str>> {
-    let hex = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let hex = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))?;
     let bounding = u64::from_str_radix(hex.trim(), 16).ok()?;
     let lacks = |bit: usize| bounding >> bit & 1 == 0;
-    Some(CAPABILITIES.into_iter().enumerate().filter(|(bit, _)| lacks(*bit)).map(|(_, name)| name).collect())
+    Some(
+        CAPABILITIES
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| lacks(*bit))
+            .map(|(_, name)| name)
+            .collect(),
+    )
 }
 
 /// The file that a runtime command line makes runc read, and how.
@@ -120,26 +129,42 @@ pub enum SpecFile {
 
 /// Finds the file to rewrite in the arguments of an OCI runtime (without the program name).
 pub fn spec_file<S: AsRef<OsStr>>(arguments: &[S]) -> Option<SpecFile> {
-    let text: Vec<&str> = arguments.iter().filter_map(|a| a.as_ref().to_str()).collect();
-    let command = *text.iter().find(|a| matches!(**a, "create" | "run" | "restore" | "exec"))?;
+    let text: Vec<&str> = arguments
+        .iter()
+        .filter_map(|a| a.as_ref().to_str())
+        .collect();
+    let command = *text
+        .iter()
+        .find(|a| matches!(**a, "create" | "run" | "restore" | "exec"))?;
     let option = |long: &str, short: &str| {
-        let following = |name: &str| text.windows(2).find_map(|pair| (pair.first() == Some(&name)).then(|| pair.get(1)).flatten());
+        let following = |name: &str| {
+            text.windows(2)
+                .find_map(|pair| (pair.first() == Some(&name)).then(|| pair.get(1)).flatten())
+        };
         following(long)
             .or_else(|| following(short))
             .copied()
-            .or_else(|| text.iter().find_map(|a| a.strip_prefix(long)?.strip_prefix('=')))
+            .or_else(|| {
+                text.iter()
+                    .find_map(|a| a.strip_prefix(long)?.strip_prefix('='))
+            })
     };
     if command == "exec" {
         option("--process", "-p").map(|file| SpecFile::Process(file.into()))
     } else {
-        Some(SpecFile::Container(Path::new(option("--bundle", "-b").unwrap_or(".")).join("config.json")))
+        Some(SpecFile::Container(
+            Path::new(option("--bundle", "-b").unwrap_or(".")).join("config.json"),
+        ))
     }
 }
 
 /// Removes from an OCI `process` object what a machine without `missing` cannot grant. Without `CAP_SYS_RESOURCE` the
 /// resource limits and the OOM score go too: raising a hard limit or lowering the score needs it, and inheriting is harmless.
 pub fn restrict_process(process: &mut Value, missing: &BTreeSet<&str>) {
-    if let Some(sets) = process.get_mut("capabilities").and_then(Value::as_object_mut) {
+    if let Some(sets) = process
+        .get_mut("capabilities")
+        .and_then(Value::as_object_mut)
+    {
         for set in sets.values_mut().filter_map(Value::as_array_mut) {
             set.retain(|name| name.as_str().is_none_or(|name| !missing.contains(name)));
         }
@@ -166,10 +191,15 @@ pub fn become_runtime(arguments: &[OsString]) -> Error {
 }
 
 fn prepare(arguments: &[OsString]) -> Result<(), Error> {
-    let Some(file) = spec_file(arguments) else { return Ok(()) };
+    let Some(file) = spec_file(arguments) else {
+        return Ok(());
+    };
     let status_path = Path::new("/proc/self/status");
-    let status =
-        fs::read_to_string(status_path).map_err(|source| Error::File { action: "read", path: status_path.into(), source })?;
+    let status = fs::read_to_string(status_path).map_err(|source| Error::File {
+        action: "read",
+        path: status_path.into(),
+        source,
+    })?;
     let missing = missing_capabilities(&status).ok_or(Error::BoundingSet)?;
     if missing.is_empty() {
         return Ok(());
@@ -185,9 +215,19 @@ fn prepare(arguments: &[OsString]) -> Result<(), Error> {
 }
 
 fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Error> {
-    let file_error = |action| move |source| Error::File { action, path: path.to_owned(), source };
-    let json_error = |source| Error::Json { path: path.to_owned(), source };
-    let mut value = serde_json::from_slice(&fs::read(path).map_err(file_error("read"))?).map_err(json_error)?;
+    let file_error = |action| {
+        move |source| Error::File {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let json_error = |source| Error::Json {
+        path: path.to_owned(),
+        source,
+    };
+    let mut value =
+        serde_json::from_slice(&fs::read(path).map_err(file_error("read"))?).map_err(json_error)?;
     change(&mut value);
     // In place: the engine owns the file's name, owner and mode.
     fs::write(path, serde_json::to_vec(&value).map_err(json_error)?).map_err(file_error("write"))
@@ -201,12 +241,18 @@ mod tests {
 
     #[test]
     fn full_bounding_set_misses_nothing() {
-        assert_eq!(missing_capabilities("Name:\tx\nCapBnd:\t000001ffffffffff\n"), Some(BTreeSet::new()));
+        assert_eq!(
+            missing_capabilities("Name:\tx\nCapBnd:\t000001ffffffffff\n"),
+            Some(BTreeSet::new())
+        );
     }
 
     #[test]
     fn missing_bit_is_named() {
-        assert_eq!(missing_capabilities("CapBnd:\t000001fffeffffff\n"), Some(BTreeSet::from(["CAP_SYS_RESOURCE"])));
+        assert_eq!(
+            missing_capabilities("CapBnd:\t000001fffeffffff\n"),
+            Some(BTreeSet::from(["CAP_SYS_RESOURCE"]))
+        );
         let bits = missing_capabilities("CapBnd:\t000001fffffffffe\n");
         assert_eq!(bits, Some(BTreeSet::from(["CAP_CHOWN"])));
     }
@@ -220,11 +266,28 @@ mod tests {
     #[test]
     fn finds_the_bundle_and_the_process_file() {
         let container = |path: &str| Some(SpecFile::Container(path.into()));
-        let create = ["--root", "/r", "--log", "/l", "create", "--bundle", "/b", "--pid-file", "/p", "id"];
+        let create = [
+            "--root",
+            "/r",
+            "--log",
+            "/l",
+            "create",
+            "--bundle",
+            "/b",
+            "--pid-file",
+            "/p",
+            "id",
+        ];
         assert_eq!(spec_file(&create), container("/b/config.json"));
-        assert_eq!(spec_file(&["run", "--bundle=/b2", "id"]), container("/b2/config.json"));
+        assert_eq!(
+            spec_file(&["run", "--bundle=/b2", "id"]),
+            container("/b2/config.json")
+        );
         assert_eq!(spec_file(&["run", "id"]), container("./config.json"));
-        assert_eq!(spec_file(&["exec", "--process", "/x.json", "id"]), Some(SpecFile::Process("/x.json".into())));
+        assert_eq!(
+            spec_file(&["exec", "--process", "/x.json", "id"]),
+            Some(SpecFile::Process("/x.json".into()))
+        );
         assert_eq!(spec_file(&["exec", "id", "sh"]), None);
         assert_eq!(spec_file(&["--root", "/r", "delete", "id"]), None);
     }
@@ -247,15 +310,26 @@ mod tests {
         restrict_process(&mut process, &BTreeSet::new());
         assert_eq!(process, before);
         restrict_process(&mut process, &BTreeSet::from(["CAP_BPF"]));
-        assert_eq!(process, json!({"oomScoreAdj": 5, "rlimits": [], "capabilities": {"bounding": ["CAP_KILL"]}}));
+        assert_eq!(
+            process,
+            json!({"oomScoreAdj": 5, "rlimits": [], "capabilities": {"bounding": ["CAP_KILL"]}})
+        );
     }
 
     #[test]
     fn large_numbers_survive_the_rewrite() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
-        fs::write(&path, r#"{"linux":{"resources":{"memory":{"limit":18446744073709551615}}},"process":{}}"#).unwrap();
+        fs::write(
+            &path,
+            r#"{"linux":{"resources":{"memory":{"limit":18446744073709551615}}},"process":{}}"#,
+        )
+        .unwrap();
         rewrite(&path, |_| ()).unwrap();
-        assert!(fs::read_to_string(&path).unwrap().contains("18446744073709551615"));
+        assert!(
+            fs::read_to_string(&path)
+                .unwrap()
+                .contains("18446744073709551615")
+        );
     }
 }

@@ -36,7 +36,7 @@ pub fn ensure(requirements: &[Requirement], progress: &Progress) -> anyhow::Resu
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .env("RUNLEVEL", "1")
-            .within(Duration::from_mins(10))
+            .within(Duration::from_secs(60 * 10))
     };
     let mut install = vec!["install", "-y", "-q", "--no-install-recommends"];
     install.extend(&packages);

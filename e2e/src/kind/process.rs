@@ -9,7 +9,10 @@ use super::tool::wait_for;
 /// Direct children of a process; none when it is gone.
 pub fn children(id: u32) -> Vec<u32> {
     let listed = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    listed.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    listed
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 /// When a process began, in clock ticks since the machine's start: with the number it names a process for good. `None` for a
@@ -23,7 +26,11 @@ fn parse_birth(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     let dead = matches!(state, "Z" | "X");
-    if dead { None } else { fields.nth(18)?.parse().ok() }
+    if dead {
+        None
+    } else {
+        fields.nth(18)?.parse().ok()
+    }
 }
 
 /// Sends a signal; a process that is already gone needs none.
@@ -40,10 +47,15 @@ pub fn end(id: u32, began: u64) -> anyhow::Result<()> {
     }
     signal(id, Signal::KILL);
     let what = format!("end of process {id}");
-    wait_for(&what, Duration::from_secs(10), Duration::from_millis(20), || {
-        anyhow::ensure!(birth(id) != Some(began), "it is still there");
-        Ok(())
-    })
+    wait_for(
+        &what,
+        Duration::from_secs(10),
+        Duration::from_millis(20),
+        || {
+            anyhow::ensure!(birth(id) != Some(began), "it is still there");
+            Ok(())
+        },
+    )
 }
 
 #[cfg(test)]
@@ -65,7 +77,10 @@ mod tests {
 
     #[test]
     fn a_process_is_ended_only_by_its_own_birth() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let began = birth(child.id()).unwrap();
         end(child.id(), began + 1).unwrap();
         assert!(child.try_wait().unwrap().is_none());

@@ -1,100 +1,78 @@
-//! Byte relays between networks that cannot see each other: a TCP port here, a unix socket in a folder both sides can open, a
-//! TCP port there.
+//! The way from the host's network to the API server in the private one: a TCP port here, a unix socket in a folder that
+//! both sides can open, a TCP port there. Each half is a thread with a runtime of its own, because what surrounds it waits
+//! for processes.
 
 use std::{
-    io,
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::unix::net::{UnixListener, UnixStream},
-    path::{Path, PathBuf},
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
     thread,
 };
 
 use anyhow::Context;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime::{Builder, Runtime},
+};
 
 use super::settings::remove;
-
-/// One end of a relayed connection.
-trait Stream: io::Read + io::Write + Send + Sized + 'static {
-    fn twin(&self) -> io::Result<Self>;
-    fn close(&self, how: Shutdown) -> io::Result<()>;
-}
-
-impl Stream for TcpStream {
-    fn twin(&self) -> io::Result<Self> {
-        self.try_clone()
-    }
-    fn close(&self, how: Shutdown) -> io::Result<()> {
-        self.shutdown(how)
-    }
-}
-
-impl Stream for UnixStream {
-    fn twin(&self) -> io::Result<Self> {
-        self.try_clone()
-    }
-    fn close(&self, how: Shutdown) -> io::Result<()> {
-        self.shutdown(how)
-    }
-}
+use crate::cluster::forward;
 
 /// Takes the port on 127.0.0.1; every connection made to it goes to the unix socket at `to`.
 pub fn port_to_socket(port: u16, to: &Path) -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    let runtime = runtime()?;
+    let listener = runtime
+        .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
         .with_context(|| format!("listen on 127.0.0.1:{port}"))?;
-    let to = to.to_owned();
-    thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let to: PathBuf = to.clone();
-            thread::spawn(move || UnixStream::connect(to).and_then(|other| join(connection, other)));
-        }
-    });
+    run(runtime, forward::tcp_to_unix(listener, to.to_owned()));
     Ok(())
 }
 
 /// Takes the unix socket at `at`; every connection made to it goes to the port on 127.0.0.1.
 pub fn socket_to_port(at: &Path, port: u16) -> anyhow::Result<()> {
     remove(at)?;
-    let listener =
-        UnixListener::bind(at).with_context(|| format!("listen on {}", at.display()))?;
-    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            thread::spawn(move || TcpStream::connect(to).and_then(|other| join(connection, other)));
-        }
-    });
+    let runtime = runtime()?;
+    let listener = runtime
+        .block_on(async { UnixListener::bind(at) })
+        .with_context(|| format!("listen on {}", at.display()))?;
+    run(
+        runtime,
+        forward::unix_to_tcp(listener, SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+    );
     Ok(())
 }
 
-/// Copies both ways until both sides have said all.
-fn join<A: Stream, B: Stream>(a: A, b: B) -> io::Result<()> {
-    let (a_twin, b_twin) = (a.twin()?, b.twin()?);
-    let back = thread::spawn(move || copy(b_twin, a_twin));
-    let there = copy(a, b);
-    let back = back.join().unwrap_or_else(|_| Err(io::Error::other("a relay thread died")));
-    there.and(back)
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")
 }
 
-fn copy<A: Stream, B: Stream>(mut from: A, mut to: B) -> io::Result<()> {
-    let copied = io::copy(&mut from, &mut to);
-    if copied.is_ok() {
-        return to.close(Shutdown::Write);
-    }
-    // One side broke: the other learns it now, not when it next writes.
-    from.close(Shutdown::Both).and(to.close(Shutdown::Both))
+/// Ends with the process.
+fn run(runtime: Runtime, relay: impl Future<Output = ()> + Send + 'static) {
+    thread::spawn(move || runtime.block_on(relay));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::{
+        io::{Read as _, Write as _},
+        net::{Shutdown, TcpListener, TcpStream},
+    };
 
     use super::*;
 
     fn free_port() -> u16 {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
     }
 
     #[test]
-    fn bytes_travel_through_both_relays_and_back() {
+    fn bytes_travel_through_both_halves_and_back() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -116,11 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_behind_the_relay_ends_the_connection() {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        port_to_socket(port, &folder.path().join("absent")).unwrap();
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    fn port_in_use_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = port_to_socket(port, Path::new("/nonexistent")).unwrap_err();
+        assert!(error.to_string().contains(&port.to_string()), "{error}");
     }
 }

@@ -59,8 +59,7 @@ impl Settings {
 
     /// Makes the run folder.
     pub fn create(&self) -> anyhow::Result<()> {
-        std::fs::create_dir_all(&self.run)
-            .with_context(|| format!("create {}", self.run.display()))
+        std::fs::create_dir_all(&self.run).with_context(|| format!("create {}", self.run.display()))
     }
 
     /// The private engine's socket.

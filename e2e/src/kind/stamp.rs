@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use sha2::{Digest as _, Sha256};
 
 /// The inputs of one output: texts by value, files by size and time of change (they are hundreds of megabytes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +23,7 @@ impl Stamp {
     /// Adds a setting or a template.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
-        self.0 += &format!("text {text:?}\n");
+        self.0.extend(["text ", &text.escape_debug().to_string(), "\n"]);
         self
     }
 
@@ -31,8 +32,13 @@ impl Stamp {
         let described = fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)));
         let (length, time) = described.with_context(|| format!("look at {}", path.display()))?;
         let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        writeln!(self.0, "file {} {length} {}", path.display(), time.as_nanos())
-            .context("describe a file")?;
+        writeln!(
+            self.0,
+            "file {} {length} {}",
+            path.display(),
+            time.as_nanos()
+        )
+        .context("describe a file")?;
         Ok(self)
     }
 
@@ -49,9 +55,8 @@ impl Stamp {
 
     /// A short name for these inputs, such as a tag.
     pub fn digest(&self) -> String {
-        use sha2::{Digest as _, Sha256};
         let digest = Sha256::digest(self.0.as_bytes());
-        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        crate::hex(digest.get(..6).unwrap_or_default())
     }
 }
 
@@ -72,7 +77,10 @@ mod tests {
         fs::write(&input, "1").unwrap();
         let stamp = || Stamp::new().text("a").file(&input).unwrap();
         fs::write(&output, "built").unwrap();
-        assert!(!stamp().matches(&output), "without a record it may be half written");
+        assert!(
+            !stamp().matches(&output),
+            "without a record it may be half written"
+        );
         stamp().record(&output).unwrap();
         assert!(stamp().matches(&output));
         fs::write(&input, "22").unwrap();
@@ -81,8 +89,14 @@ mod tests {
 
     #[test]
     fn digest_follows_inputs() {
-        assert_eq!(Stamp::new().text("a").digest(), Stamp::new().text("a").digest());
-        assert_ne!(Stamp::new().text("a").digest(), Stamp::new().text("b").digest());
+        assert_eq!(
+            Stamp::new().text("a").digest(),
+            Stamp::new().text("a").digest()
+        );
+        assert_ne!(
+            Stamp::new().text("a").digest(),
+            Stamp::new().text("b").digest()
+        );
         assert_eq!(Stamp::new().digest().len(), 12);
     }
 }

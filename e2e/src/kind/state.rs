@@ -103,7 +103,10 @@ mod tests {
         assert_eq!(State::read(&settings), None);
         let state = State {
             engine: Engine::Private(Identity { id: 1, birth: 2 }),
-            shape: Shape { workers: 3, port: 4 },
+            shape: Shape {
+                workers: 3,
+                port: 4,
+            },
             node_image: "i".to_owned(),
             ready: true,
         };
@@ -115,6 +118,12 @@ mod tests {
     fn this_process_lives() {
         let own = Identity::of(std::process::id()).unwrap();
         assert!(own.lives());
-        assert!(!Identity { birth: own.birth + 1, ..own }.lives());
+        assert!(
+            !Identity {
+                birth: own.birth + 1,
+                ..own
+            }
+            .lives()
+        );
     }
 }

@@ -39,7 +39,12 @@ const READY: &str = "ready";
 pub fn start(settings: &Settings, shape: &Shape, progress: &Progress) -> anyhow::Result<()> {
     let supervisor = this_program(settings)?
         .arg("supervise")
-        .args(["--workers", &shape.workers.to_string(), "--port", &shape.port.to_string()])
+        .args([
+            "--workers",
+            &shape.workers.to_string(),
+            "--port",
+            &shape.port.to_string(),
+        ])
         .args(["--elapsed", &progress.elapsed().as_millis().to_string()]);
     // The other end of its input tells the supervisor that this command is gone, and that nobody wants the cluster.
     let mut command = supervisor.command();
@@ -50,12 +55,17 @@ pub fn start(settings: &Settings, shape: &Shape, progress: &Progress) -> anyhow:
         .context("start the supervisor")?;
     let mut said = String::new();
     let output = child.stdout.take().context("output of the supervisor")?;
-    std::io::BufReader::new(output).read_line(&mut said).context("listen to the supervisor")?;
+    std::io::BufReader::new(output)
+        .read_line(&mut said)
+        .context("listen to the supervisor")?;
     if said.trim() == READY {
         return Ok(());
     }
     let status = child.wait().context("wait for the supervisor")?;
-    bail!("the cluster did not start ({status}); logs are in {}", settings.run.display())
+    bail!(
+        "the cluster did not start ({status}); logs are in {}",
+        settings.run.display()
+    )
 }
 
 /// The supervisor's whole life. `progress` continues the time of the command that started it.
@@ -79,12 +89,20 @@ pub fn supervise(settings: &Settings, shape: &Shape, progress: &Progress) -> any
     let (cache, kind_cache) = Settings::cache()?;
     let docker = Docker::private(settings, &cache);
     progress.step("container engine in private namespaces");
-    wait_for("container engine", Duration::from_secs(30), Duration::from_millis(100), || {
-        if let Some(status) = engine.try_wait()? {
-            bail!("it ended ({status}); see {}", settings.log("engine").display());
-        }
-        docker.version()
-    })?;
+    wait_for(
+        "container engine",
+        Duration::from_secs(30),
+        Duration::from_millis(100),
+        || {
+            if let Some(status) = engine.try_wait()? {
+                bail!(
+                    "it ended ({status}); see {}",
+                    settings.log("engine").display()
+                );
+            }
+            docker.version()
+        },
+    )?;
     let image = Image::HomeMade(node_image::ensure(&cache, &kind_cache, progress)?);
     create::create(settings, shape, &docker, &image, progress)?;
     image.reference().clone_into(&mut state.node_image);
@@ -92,7 +110,9 @@ pub fn supervise(settings: &Settings, shape: &Shape, progress: &Progress) -> any
     state.write(settings)?;
     ready.store(true, Ordering::SeqCst);
     println!("{READY}");
-    std::io::stdout().flush().context("report to the starting command")?;
+    std::io::stdout()
+        .flush()
+        .context("report to the starting command")?;
     detach(settings)?;
     keep_routes(&docker, usize::from(shape.workers) + 1);
     let status = engine.wait().context("wait for the engine")?;
@@ -106,21 +126,33 @@ fn this_program(settings: &Settings) -> anyhow::Result<Tool> {
 }
 
 fn within(tool: Tool, settings: &Settings) -> Tool {
-    tool.arg("kind").arg("--run-dir").arg(&settings.run).arg("--manifests").arg(&settings.manifests)
+    tool.arg("kind")
+        .arg("--run-dir")
+        .arg(&settings.run)
+        .arg("--manifests")
+        .arg(&settings.manifests)
 }
 
 fn log(settings: &Settings, part: &str) -> anyhow::Result<(File, File)> {
     let path = settings.log(part);
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
-    let twin = file.try_clone().with_context(|| format!("open {} twice", path.display()))?;
+    let twin = file
+        .try_clone()
+        .with_context(|| format!("open {} twice", path.display()))?;
     Ok((file, twin))
 }
 
 fn clearer(settings: &Settings, own: Identity) -> anyhow::Result<Child> {
-    let tool = this_program(settings)?.args(["clear-after", &own.id.to_string(), &own.birth.to_string()]);
+    let tool =
+        this_program(settings)?.args(["clear-after", &own.id.to_string(), &own.birth.to_string()]);
     let (out, error) = log(settings, "clear")?;
-    tool.command().stdin(Stdio::piped()).stdout(out).stderr(error).spawn().context("start the clearing process")
+    tool.command()
+        .stdin(Stdio::piped())
+        .stdout(out)
+        .stderr(error)
+        .spawn()
+        .context("start the clearing process")
 }
 
 fn engine(settings: &Settings, shape: &Shape) -> anyhow::Result<Child> {
@@ -129,7 +161,11 @@ fn engine(settings: &Settings, shape: &Shape) -> anyhow::Result<Child> {
     let tool = within(Tool::contained("unshare").arg("--net").arg(own), settings);
     let tool = tool.args(["engine", "--port", &shape.port.to_string()]);
     let (out, error) = log(settings, "engine")?;
-    tool.command().stdout(out).stderr(error).spawn().context("start the engine")
+    tool.command()
+        .stdout(out)
+        .stderr(error)
+        .spawn()
+        .context("start the engine")
 }
 
 /// Ends this process when the command that started it goes away before the cluster is ready.
@@ -154,10 +190,25 @@ fn detach(settings: &Settings) -> anyhow::Result<()> {
 fn keep_routes(docker: &Docker, nodes: usize) {
     let docker = docker.clone();
     thread::spawn(move || {
-        let filters = ["--filter=type=container", "--filter=event=start", "--format={{.ID}}"];
-        let events = docker.client().arg("events").args(filters).command().stdout(Stdio::piped()).spawn();
-        let Ok(Some(events)) = events.map(|child| child.stdout) else { return };
-        for _ in std::io::BufReader::new(events).lines().map_while(Result::ok) {
+        let filters = [
+            "--filter=type=container",
+            "--filter=event=start",
+            "--format={{.ID}}",
+        ];
+        let events = docker
+            .client()
+            .arg("events")
+            .args(filters)
+            .command()
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(Some(events)) = events.map(|child| child.stdout) else {
+            return;
+        };
+        for _ in std::io::BufReader::new(events)
+            .lines()
+            .map_while(Result::ok)
+        {
             if let Err(error) = routes::set(&docker, nodes) {
                 eprintln!("routes between nodes: {error:#}");
             }

@@ -33,7 +33,7 @@ impl Tool {
             program: program.as_ref().into(),
             arguments: Vec::new(),
             environment: Vec::new(),
-            deadline: Duration::from_mins(1),
+            deadline: Duration::from_secs(60),
         }
     }
 
@@ -41,7 +41,15 @@ impl Tool {
     /// happens, and its mounts go with it.
     pub fn contained(program: impl AsRef<OsStr>) -> Self {
         Self::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+            ])
             .args(["--mount-proc", "--propagation", "private"])
             .arg(program)
     }
@@ -56,7 +64,8 @@ impl Tool {
     /// Adds arguments.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().into()));
+        self.arguments
+            .extend(arguments.into_iter().map(|a| a.as_ref().into()));
         self
     }
 
@@ -77,7 +86,9 @@ impl Tool {
     /// The command for callers that wait themselves. Standard input is empty unless they set it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
     }
@@ -85,21 +96,26 @@ impl Tool {
     /// The command line, for messages.
     pub fn describe(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
-        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        words
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// Runs to success and returns standard output.
     pub fn run(&self) -> anyhow::Result<String> {
         let output = self.output(None)?;
         self.check(output.status, &[&output.stderr, &output.stdout])?;
-        String::from_utf8(output.stdout).with_context(|| format!("`{}` printed no UTF-8", self.describe()))
+        String::from_utf8(output.stdout)
+            .with_context(|| format!("`{}` printed no UTF-8", self.describe()))
     }
 
     /// Runs to success with standard input from `input`.
     pub fn run_with_input(&self, input: &[u8]) -> anyhow::Result<String> {
         let output = self.output(Some(input))?;
         self.check(output.status, &[&output.stderr, &output.stdout])?;
-        String::from_utf8(output.stdout).with_context(|| format!("`{}` printed no UTF-8", self.describe()))
+        String::from_utf8(output.stdout)
+            .with_context(|| format!("`{}` printed no UTF-8", self.describe()))
     }
 
     /// Runs to success with all output appended to the file `log`.
@@ -107,17 +123,24 @@ impl Tool {
         let file = std::fs::File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("open {}", log.display()))?;
         let start = file.metadata().map_or(0, |metadata| metadata.len());
-        let second = file.try_clone().with_context(|| format!("open {} twice", log.display()))?;
+        let second = file
+            .try_clone()
+            .with_context(|| format!("open {} twice", log.display()))?;
         let mut command = self.command();
         command.stdout(file).stderr(second);
-        let mut child = command.spawn().with_context(|| format!("start `{}`", self.describe()))?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("start `{}`", self.describe()))?;
         let status = self.wait(&mut child)?;
         if status.success() {
             return Ok(());
         }
         let text = std::fs::read(log).unwrap_or_default();
-        let own = text.get(usize::try_from(start).unwrap_or(0)..).unwrap_or_default();
-        self.check(status, &[own]).with_context(|| format!("see {}", log.display()))
+        let own = text
+            .get(usize::try_from(start).unwrap_or(0)..)
+            .unwrap_or_default();
+        self.check(status, &[own])
+            .with_context(|| format!("see {}", log.display()))
     }
 
     /// Runs to success, giving each line of its output to `line` as it comes and appending it to the file `log`.
@@ -126,14 +149,21 @@ impl Tool {
         let mut file = file.with_context(|| format!("open {}", log.display()))?;
         let mut command = self.command();
         let (reader, writer) = std::io::pipe().context("make a pipe")?;
-        command.stdout(writer.try_clone().context("share a pipe")?).stderr(writer);
-        let mut child = command.spawn().with_context(|| format!("start `{}`", self.describe()))?;
+        command
+            .stdout(writer.try_clone().context("share a pipe")?)
+            .stderr(writer);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("start `{}`", self.describe()))?;
         // The command holds ends of the pipe; only the program's own may keep it open.
         drop(command);
         let (status, text) = thread::scope(|scope| {
             let lines = scope.spawn(move || {
                 let mut text = String::new();
-                for found in std::io::BufReader::new(reader).lines().map_while(Result::ok) {
+                for found in std::io::BufReader::new(reader)
+                    .lines()
+                    .map_while(Result::ok)
+                {
                     writeln!(file, "{found}").ok();
                     line(&found);
                     text += &found;
@@ -144,12 +174,14 @@ impl Tool {
             let status = self.wait(&mut child);
             (status, lines.join().unwrap_or_default())
         });
-        self.check(status?, &[text.as_bytes()]).with_context(|| format!("see {}", log.display()))
+        self.check(status?, &[text.as_bytes()])
+            .with_context(|| format!("see {}", log.display()))
     }
 
     /// Whether the program ran and answered with success. A program that is missing or too slow did not.
     pub fn succeeds(&self) -> bool {
-        self.output(None).is_ok_and(|output| output.status.success())
+        self.output(None)
+            .is_ok_and(|output| output.status.success())
     }
 
     fn output(&self, input: Option<&[u8]>) -> anyhow::Result<Output> {
@@ -158,8 +190,11 @@ impl Tool {
         if input.is_some() {
             command.stdin(Stdio::piped());
         }
-        let mut child = command.spawn().with_context(|| format!("start `{}`", self.describe()))?;
-        let (stdout, stderr, stdin) = (child.stdout.take(), child.stderr.take(), child.stdin.take());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("start `{}`", self.describe()))?;
+        let (stdout, stderr, stdin) =
+            (child.stdout.take(), child.stderr.take(), child.stdin.take());
         thread::scope(|scope| {
             let stdout = scope.spawn(move || drain(stdout));
             let stderr = scope.spawn(move || drain(stderr));
@@ -168,20 +203,35 @@ impl Tool {
                 scope.spawn(move || stdin.write_all(input).is_ok());
             }
             let status = self.wait(&mut child)?;
-            let joined = |handle: thread::ScopedJoinHandle<'_, Vec<u8>>| handle.join().unwrap_or_default();
-            Ok(Output { status, stdout: joined(stdout), stderr: joined(stderr) })
+            let joined =
+                |handle: thread::ScopedJoinHandle<'_, Vec<u8>>| handle.join().unwrap_or_default();
+            Ok(Output {
+                status,
+                stdout: joined(stdout),
+                stderr: joined(stderr),
+            })
         })
     }
 
     fn wait(&self, child: &mut Child) -> anyhow::Result<ExitStatus> {
         let end = Instant::now() + self.deadline;
         loop {
-            if let Some(status) = child.try_wait().with_context(|| format!("wait for `{}`", self.describe()))? {
+            if let Some(status) = child
+                .try_wait()
+                .with_context(|| format!("wait for `{}`", self.describe()))?
+            {
                 return Ok(status);
             }
             if Instant::now() >= end {
-                child.kill().and_then(|()| child.wait()).with_context(|| format!("end `{}`", self.describe()))?;
-                bail!("`{}` took longer than {} s", self.describe(), self.deadline.as_secs());
+                child
+                    .kill()
+                    .and_then(|()| child.wait())
+                    .with_context(|| format!("end `{}`", self.describe()))?;
+                bail!(
+                    "`{}` took longer than {} s",
+                    self.describe(),
+                    self.deadline.as_secs()
+                );
             }
             thread::sleep(POLL);
         }
@@ -191,15 +241,25 @@ impl Tool {
         if status.success() {
             return Ok(());
         }
-        let text = texts.iter().find(|text| !text.is_empty()).map(|text| String::from_utf8_lossy(text));
-        bail!("`{}` failed ({status}):\n{}", self.describe(), tail(text.as_deref().unwrap_or_default()))
+        let text = texts
+            .iter()
+            .find(|text| !text.is_empty())
+            .map(|text| String::from_utf8_lossy(text));
+        bail!(
+            "`{}` failed ({status}):\n{}",
+            self.describe(),
+            tail(text.as_deref().unwrap_or_default())
+        )
     }
 }
 
 /// The last lines of a text, those that a person reads first.
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(REPORTED_LINES)..).unwrap_or_default().join("\n")
+    lines
+        .get(lines.len().saturating_sub(REPORTED_LINES)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 fn drain(source: Option<impl Read>) -> Vec<u8> {
@@ -236,13 +296,22 @@ mod tests {
 
     #[test]
     fn failure_names_the_command_and_its_last_words() {
-        let error = Tool::new("sh").args(["-c", "echo first; echo why >&2; exit 3"]).run().unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.ends_with("why"), "{error}");
+        let error = Tool::new("sh")
+            .args(["-c", "echo first; echo why >&2; exit 3"])
+            .run()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("exit status: 3") && error.ends_with("why"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_slow_program_is_ended() {
-        let tool = Tool::new("sleep").arg("60").within(Duration::from_millis(50));
+        let tool = Tool::new("sleep")
+            .arg("60")
+            .within(Duration::from_millis(50));
         assert!(tool.run().unwrap_err().to_string().contains("took longer"));
     }
 
@@ -253,7 +322,10 @@ mod tests {
 
     #[test]
     fn tail_keeps_the_end() {
-        let text: String = (0..100).map(|n| format!("{n}\n")).collect();
+        let text: String = (0..100)
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join("\n");
         assert!(tail(&text).starts_with("88\n") && tail(&text).ends_with("99"));
     }
 }

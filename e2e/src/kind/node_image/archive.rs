@@ -21,14 +21,25 @@ pub(super) fn write(tree: &Path, reference: &str, out: &Path) -> anyhow::Result<
         .arg("--file")
         .arg(&layer)
         // Directories of running systems, which an engine mounts over.
-        .args(["--numeric-owner", "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*"])
+        .args([
+            "--numeric-owner",
+            "--exclude=./dev/*",
+            "--exclude=./proc/*",
+            "--exclude=./sys/*",
+        ])
         .arg("--directory")
         .arg(tree)
         .arg(".")
-        .within(Duration::from_mins(5))
+        .within(Duration::from_secs(60 * 5))
         .run()?;
-    let sum = Tool::new("sha256sum").arg(&layer).within(Duration::from_mins(2)).run()?;
-    let sum = sum.split_whitespace().next().context("sha256sum printed nothing")?;
+    let sum = Tool::new("sha256sum")
+        .arg(&layer)
+        .within(Duration::from_secs(60 * 2))
+        .run()?;
+    let sum = sum
+        .split_whitespace()
+        .next()
+        .context("sha256sum printed nothing")?;
     let partial = out.with_extension("part");
     pack(&layer, sum, reference, &partial)
         .with_context(|| format!("write {}", partial.display()))?;
@@ -40,7 +51,10 @@ fn pack(layer: &Path, sum: &str, reference: &str, out: &Path) -> io::Result<()> 
     let mut archive = tar::Builder::new(File::create(out)?);
     let manifest =
         json!([{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]);
-    for (name, value) in [("config.json", configuration(sum)), ("manifest.json", manifest)] {
+    for (name, value) in [
+        ("config.json", configuration(sum)),
+        ("manifest.json", manifest),
+    ] {
         let bytes = value.to_string().into_bytes();
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
@@ -83,8 +97,16 @@ mod tests {
         assert_eq!(names, "config.json\nmanifest.json\nlayer.tar\n");
         let layer = "tar -xOf \"$0\" layer.tar | tar -t";
         let files = Tool::new("sh").args(["-c", layer]).arg(&out).run().unwrap();
-        assert!(files.contains("./file\n") && !files.contains("./dev/null"), "{files}");
-        let config = Tool::new("tar").arg("-xOf").arg(&out).arg("config.json").run().unwrap();
+        assert!(
+            files.contains("./file\n") && !files.contains("./dev/null"),
+            "{files}"
+        );
+        let config = Tool::new("tar")
+            .arg("-xOf")
+            .arg(&out)
+            .arg("config.json")
+            .run()
+            .unwrap();
         assert!(config.contains("SIGRTMIN+3"), "{config}");
     }
 }

@@ -68,11 +68,11 @@ pub(super) fn write(
             "pause" => pause(cache, full, &out)?,
             "coredns" => {
                 let program = ImageFile::copy("coredns", 0o755, cache.program("coredns"));
-                store(started_by(full, "/coredns").with(program), &out)?;
+                store(&started_by(full, "/coredns").with(program), &out)?;
             }
-            "kube-proxy" => store(with_filters(program(cache, full, name), tree)?, &out)?,
+            "kube-proxy" => store(&with_filters(program(cache, full, name), tree)?, &out)?,
             "etcd" | "kube-apiserver" | "kube-controller-manager" | "kube-scheduler" => {
-                store(program(cache, full, name), &out)?;
+                store(&program(cache, full, name), &out)?;
             }
             _ => bail!("kubeadm names an image that nothing here can make: {full}"),
         }
@@ -81,8 +81,8 @@ pub(super) fn write(
     Ok(archives)
 }
 
-fn store(spec: ImageSpec, out: &Path) -> anyhow::Result<()> {
-    image::write(&spec, out)?;
+fn store(spec: &ImageSpec, out: &Path) -> anyhow::Result<()> {
+    image::write(spec, out)?;
     Ok(())
 }
 
@@ -102,7 +102,10 @@ fn program(cache: &Cache, full: &str, name: &str) -> ImageSpec {
         .with(ImageFile::directory("run", 0o755))
         .with(ImageFile::copy(&inside, 0o755, cache.program(name)))
         // kubeadm runs kube-proxy by its full path in the upstream image.
-        .with(ImageFile::symlink(&format!("usr/local/bin/{name}"), &format!("/{inside}")))
+        .with(ImageFile::symlink(
+            &format!("usr/local/bin/{name}"),
+            &format!("/{inside}"),
+        ))
 }
 
 /// The cached pause image under the name that kubeadm wants.
@@ -110,7 +113,10 @@ fn pause(cache: &Cache, full: &str, out: &Path) -> anyhow::Result<()> {
     let made = catalogue::ensure_base(cache)?;
     let base = made.first().context("no pause image was made")?;
     let program = pause_program(base)?;
-    store(started_by(full, "/pause").with(ImageFile::bytes("pause", 0o755, program)), out)
+    store(
+        &started_by(full, "/pause").with(ImageFile::bytes("pause", 0o755, program)),
+        out,
+    )
 }
 
 /// Takes the program out of the archive at `base`: its one layer is gzip, its one file is `pause`.
@@ -170,7 +176,11 @@ fn with_filters(mut spec: ImageSpec, tree: &Path) -> anyhow::Result<ImageSpec> {
         .run()?;
     let libraries = libraries(&printed);
     // Links in the tree are absolute, and would lead into this machine's own libraries.
-    let resolved = Tool::new("chroot").arg(tree).args(["readlink", "-f"]).args(&libraries).run()?;
+    let resolved = Tool::new("chroot")
+        .arg(tree)
+        .args(["readlink", "-f"])
+        .args(&libraries)
+        .run()?;
     for (library, file) in libraries.iter().zip(resolved.lines()) {
         let source = tree.join(file.trim_start_matches('/'));
         spec = spec.with(ImageFile::copy(library, 0o755, source));
@@ -194,9 +204,20 @@ mod tests {
 
     #[test]
     fn references_are_found_by_their_last_part() {
-        let all = ["r.test/kube-apiserver:v1".to_owned(), "r.test/coredns/coredns:v2".to_owned()];
-        assert_eq!(reference(&all, "coredns").unwrap(), "r.test/coredns/coredns:v2");
-        assert!(reference(&all, "pause").unwrap_err().to_string().contains("pause"));
+        let all = [
+            "r.test/kube-apiserver:v1".to_owned(),
+            "r.test/coredns/coredns:v2".to_owned(),
+        ];
+        assert_eq!(
+            reference(&all, "coredns").unwrap(),
+            "r.test/coredns/coredns:v2"
+        );
+        assert!(
+            reference(&all, "pause")
+                .unwrap_err()
+                .to_string()
+                .contains("pause")
+        );
     }
 
     #[test]

@@ -108,9 +108,13 @@ pub fn ensure(cache: &Cache, folder: &Path, progress: &Progress) -> anyhow::Resu
 }
 
 fn inputs(cache: &Cache, module: &Path) -> anyhow::Result<Stamp> {
-    let stamp = Stamp::new().text(KUBERNETES_VERSION).file(&module.join("go.sum"))?;
+    let stamp = Stamp::new()
+        .text(KUBERNETES_VERSION)
+        .file(&module.join("go.sum"))?;
     let stamp = SOURCES.iter().fold(stamp, |stamp, text| stamp.text(text));
-    PROGRAMS.iter().try_fold(stamp, |stamp, name| stamp.file(&cache.program(name)))
+    PROGRAMS
+        .iter()
+        .try_fold(stamp, |stamp, name| stamp.file(&cache.program(name)))
 }
 
 /// The folder of kind's source at the toolchain's version, fetched if the module cache lost it.
@@ -123,7 +127,11 @@ fn kind_source(module: &Path) -> anyhow::Result<PathBuf> {
         found = find()?;
     }
     let path = PathBuf::from(found.trim());
-    ensure!(path.join("images/base/files").is_dir(), "kind's source at {} has no images/base/files", path.display());
+    ensure!(
+        path.join("images/base/files").is_dir(),
+        "kind's source at {} has no images/base/files",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -132,6 +140,9 @@ fn remove_tree(path: &Path) -> anyhow::Result<()> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
-    Tool::new("rm").args(["--recursive", "--force", "--one-file-system", "--"]).arg(path).run()?;
+    Tool::new("rm")
+        .args(["--recursive", "--force", "--one-file-system", "--"])
+        .arg(path)
+        .run()?;
     Ok(())
 }

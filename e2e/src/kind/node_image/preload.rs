@@ -45,18 +45,32 @@ pub(super) fn import(
         .spawn()
         .context("start containerd")?;
     let daemon = Daemon(daemon);
-    let client = || Tool::new(cache.program("ctr")).arg("--address").arg(&socket);
-    wait_for("containerd", Duration::from_secs(20), Duration::from_millis(50), || {
-        client().arg("version").run()
-    })
+    let client = || {
+        Tool::new(cache.program("ctr"))
+            .arg("--address")
+            .arg(&socket)
+    };
+    wait_for(
+        "containerd",
+        Duration::from_secs(20),
+        Duration::from_millis(50),
+        || client().arg("version").run(),
+    )
     .with_context(|| format!("see {}", log.display()))?;
     for archive in archives {
         client()
-            .args(["--namespace", "k8s.io", "images", "import", "--no-unpack", "--all-platforms"])
+            .args([
+                "--namespace",
+                "k8s.io",
+                "images",
+                "import",
+                "--no-unpack",
+                "--all-platforms",
+            ])
             // The kubelet's image collection leaves pinned images alone.
             .args(["--digests", "--label", "io.cri-containerd.pinned=pinned"])
             .arg(archive)
-            .within(Duration::from_mins(2))
+            .within(Duration::from_secs(60 * 2))
             .run()?;
     }
     drop(daemon);
@@ -80,9 +94,12 @@ impl Drop for Daemon {
         for id in inner {
             super::super::process::signal(id, rustix::process::Signal::TERM);
         }
-        let ended = wait_for("end of containerd", Duration::from_secs(10), Duration::from_millis(20), || {
-            self.0.try_wait()?.context("still running")
-        });
+        let ended = wait_for(
+            "end of containerd",
+            Duration::from_secs(10),
+            Duration::from_millis(20),
+            || self.0.try_wait()?.context("still running"),
+        );
         if ended.is_err() && self.0.kill().is_ok() {
             drop(self.0.wait());
         }
@@ -96,6 +113,9 @@ mod tests {
     #[test]
     fn configuration_has_no_placeholder_left() {
         let text = configured(Path::new("/r"), Path::new("/s"), Path::new("/c.sock"));
-        assert!(!text.contains('@') && text.contains("root = \"/r\""), "{text}");
+        assert!(
+            !text.contains('@') && text.contains("root = \"/r\""),
+            "{text}"
+        );
     }
 }

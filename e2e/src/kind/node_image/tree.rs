@@ -39,7 +39,7 @@ pub(super) fn build(root: &Path, parts: &Parts<'_>) -> anyhow::Result<()> {
         .arg("-xpf")
         .arg(parts.rootfs)
         .arg("--exclude=./dev/*")
-        .within(Duration::from_mins(5))
+        .within(Duration::from_secs(60 * 5))
         .run()?;
     Tool::new("cp")
         .args(["-r", "--no-preserve=mode,ownership"])
@@ -52,7 +52,10 @@ pub(super) fn build(root: &Path, parts: &Parts<'_>) -> anyhow::Result<()> {
         mode(&script, 0o755)?;
     }
     for script in ["entrypoint", "clean-install"] {
-        install(&parts.kind_files.join("usr/local/bin").join(script), &root.join("usr/local/bin").join(script))?;
+        install(
+            &parts.kind_files.join("usr/local/bin").join(script),
+            &root.join("usr/local/bin").join(script),
+        )?;
     }
     units(root)?;
     programs(root, parts.binaries)?;
@@ -61,25 +64,34 @@ pub(super) fn build(root: &Path, parts: &Parts<'_>) -> anyhow::Result<()> {
 
 fn units(root: &Path) -> anyhow::Result<()> {
     let system = root.join("lib/systemd/system");
-    let everything: fn(&str) -> bool = |_| true;
-    let unwanted: [(&str, fn(&str) -> bool); 5] = [
-        ("sysinit.target.wants", |name| name == "systemd-tmpfiles-setup.service"),
-        ("multi-user.target.wants", everything),
-        ("local-fs.target.wants", everything),
-        ("sockets.target.wants", |name| name.contains("udev") || name.contains("initctl")),
-        ("basic.target.wants", everything),
-    ];
-    for (folder, is_unwanted) in unwanted {
-        remove_where(&system.join(folder), is_unwanted)?;
+    for folder in ["multi-user", "local-fs", "basic"] {
+        remove_where(&system.join(format!("{folder}.target.wants")), |_| true)?;
     }
+    remove_where(&system.join("sysinit.target.wants"), |name| {
+        name == "systemd-tmpfiles-setup.service"
+    })?;
+    remove_where(&system.join("sockets.target.wants"), |name| {
+        name.contains("udev") || name.contains("initctl")
+    })?;
     let local = root.join("etc/systemd/system");
-    for folder in entries(&local)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "wants")) {
-        remove_where(&folder, everything)?;
+    for folder in entries(&local)?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "wants"))
+    {
+        remove_where(&folder, |_| true)?;
     }
-    write(&local.join("reject-unknown-services.service"), include_str!("files/reject-unknown-services.service"))?;
+    write(
+        &local.join("reject-unknown-services.service"),
+        include_str!("files/reject-unknown-services.service"),
+    )?;
     let wants = local.join("multi-user.target.wants");
     create(&wants)?;
-    for unit in ["kubelet", "containerd", "undo-mount-hacks", "reject-unknown-services"] {
+    for unit in [
+        "kubelet",
+        "containerd",
+        "undo-mount-hacks",
+        "reject-unknown-services",
+    ] {
         let unit = format!("{unit}.service");
         link(&format!("/etc/systemd/system/{unit}"), &wants.join(unit))?;
     }
@@ -94,7 +106,10 @@ fn units(root: &Path) -> anyhow::Result<()> {
 
 fn programs(root: &Path, binaries: &Path) -> anyhow::Result<()> {
     let groups: [(&str, &[&str]); 4] = [
-        ("usr/local/bin", &["containerd", "containerd-shim-runc-v2", "ctr"]),
+        (
+            "usr/local/bin",
+            &["containerd", "containerd-shim-runc-v2", "ctr"],
+        ),
         ("usr/local/sbin", &["runc"]),
         ("usr/bin", &["kubelet", "kubectl", "kubeadm"]),
         ("opt/cni/bin", &["host-local", "loopback", "ptp", "portmap"]),
@@ -111,17 +126,36 @@ fn programs(root: &Path, binaries: &Path) -> anyhow::Result<()> {
 }
 
 fn configuration(root: &Path, parts: &Parts<'_>) -> anyhow::Result<()> {
-    for folder in ["kind/manifests", "etc/kubernetes/manifests", "etc/cni/net.d", "var/lib/kubelet"] {
+    for folder in [
+        "kind/manifests",
+        "etc/kubernetes/manifests",
+        "etc/cni/net.d",
+        "var/lib/kubelet",
+    ] {
         create(&root.join(folder))?;
     }
     write(&root.join("kind/version"), parts.version)?;
-    write(&root.join("kind/manifests/default-cni.yaml"), include_str!("files/default-cni.yaml"))?;
-    write(&root.join("etc/containerd/cni.conflist.template"), include_str!("files/cni.conflist.template"))?;
+    write(
+        &root.join("kind/manifests/default-cni.yaml"),
+        include_str!("files/default-cni.yaml"),
+    )?;
+    write(
+        &root.join("etc/containerd/cni.conflist.template"),
+        include_str!("files/cni.conflist.template"),
+    )?;
     let containerd = root.join("etc/containerd/config.toml");
     let config = read(&containerd)?;
-    write(&containerd, &(containerd_config(&config, parts.pause)? + include_str!("files/containerd-cni.toml")))?;
-    let spec = Tool::new(parts.binaries.join("ctr")).args(["oci", "spec"]).run()?;
-    write(&root.join("etc/containerd/cri-base.json"), &base_spec(&spec)?)?;
+    write(
+        &containerd,
+        &(containerd_config(&config, parts.pause)? + include_str!("files/containerd-cni.toml")),
+    )?;
+    let spec = Tool::new(parts.binaries.join("ctr"))
+        .args(["oci", "spec"])
+        .run()?;
+    write(
+        &root.join("etc/containerd/cri-base.json"),
+        &base_spec(&spec)?,
+    )?;
     let sysctl = root.join("usr/lib/sysctl.d");
     remove_where(&sysctl, |name| name == "50-pid-max.conf")?;
     for file in entries(&sysctl)? {
@@ -149,24 +183,36 @@ fn containerd_config(kind: &str, pause: &str) -> anyhow::Result<String> {
             _ => line.to_owned(),
         })
         .collect();
-    ensure!(seen == (true, true), "kind's containerd configuration has another form: no sandbox_image or restrict_oom_score_adj");
+    ensure!(
+        seen == (true, true),
+        "kind's containerd configuration has another form: no sandbox_image or restrict_oom_score_adj"
+    );
     Ok(lines.join("\n") + "\n")
 }
 
 /// containerd's default container with kind's hook, and without resource limits, which would otherwise be raised in vain.
 fn base_spec(spec: &str) -> anyhow::Result<String> {
-    let mut spec: serde_json::Value = serde_json::from_str(spec).context("`ctr oci spec` printed no JSON")?;
-    if let Some(process) = spec.get_mut("process").and_then(|process| process.as_object_mut()) {
+    let mut spec: serde_json::Value =
+        serde_json::from_str(spec).context("`ctr oci spec` printed no JSON")?;
+    if let Some(process) = spec
+        .get_mut("process")
+        .and_then(|process| process.as_object_mut())
+    {
         process.remove("rlimits");
     }
-    let object = spec.as_object_mut().context("`ctr oci spec` printed no object")?;
-    object.insert("hooks".into(), serde_json::json!({"createContainer": [{"path": "/kind/bin/mount-product-files.sh"}]}));
+    let object = spec
+        .as_object_mut()
+        .context("`ctr oci spec` printed no object")?;
+    object.insert(
+        "hooks".into(),
+        serde_json::json!({"createContainer": [{"path": "/kind/bin/mount-product-files.sh"}]}),
+    );
     Ok(spec.to_string())
 }
 
 fn without_machine_wide(text: &str) -> String {
-    let kept = text.lines().filter(|line| !MACHINE_WIDE.iter().any(|prefix| line.starts_with(prefix)));
-    kept.map(|line| format!("{line}\n")).collect()
+    let is_kept = |line: &&str| !MACHINE_WIDE.iter().any(|prefix| line.starts_with(prefix));
+    text.split_inclusive('\n').filter(is_kept).collect()
 }
 
 fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -182,7 +228,11 @@ fn remove_where(folder: &Path, is_unwanted: impl Fn(&str) -> bool) -> anyhow::Re
         return Ok(());
     }
     for path in entries(folder)? {
-        if path.file_name().and_then(|name| name.to_str()).is_some_and(&is_unwanted) {
+        if path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(&is_unwanted)
+        {
             fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
         }
     }
@@ -195,7 +245,8 @@ fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 fn mode(path: &Path, mode: u32) -> anyhow::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| format!("set the mode of {}", path.display()))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("set the mode of {}", path.display()))
 }
 
 fn create(folder: &Path) -> anyhow::Result<()> {
@@ -246,6 +297,9 @@ mod tests {
     #[test]
     fn settings_of_the_whole_machine_go() {
         let text = "# kernel.x stays as a comment\nkernel.sysrq = 1\n-kernel.core = 2\nfs.protected_fifos = 1\nnet.ipv4.a = 1\n";
-        assert_eq!(without_machine_wide(text), "# kernel.x stays as a comment\nnet.ipv4.a = 1\n");
+        assert_eq!(
+            without_machine_wide(text),
+            "# kernel.x stays as a comment\nnet.ipv4.a = 1\n"
+        );
     }
 }
