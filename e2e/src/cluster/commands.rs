@@ -93,12 +93,11 @@ pub fn down(run: &RunDir) -> Result<bool, ClusterError> {
     }
     .cgroup();
     let mut was_running = false;
-    let lock = match run.try_lock()? {
-        Some(lock) => lock,
-        None => {
-            was_running = true;
-            stop_supervisor(run)?
-        }
+    let lock = if let Some(lock) = run.try_lock()? {
+        lock
+    } else {
+        was_running = true;
+        stop_supervisor(run)?
     };
     let inner = wait_for_lock(VANISH, || run.try_lock_inner())?;
     cgroups::remove(Path::new(cgroups::ROOT), &cgroup, VANISH)?;
@@ -275,7 +274,7 @@ fn stop_supervisor(run: &RunDir) -> Result<fs::File, ClusterError> {
         && let Some(pid) = Pid::from_raw(state.pid)
     {
         // It may have ended in this moment; the lock tells.
-        drop(kill_process(pid, Signal::TERM));
+        kill_process(pid, Signal::TERM).unwrap_or_default();
     }
     if let Some(lock) = wait_for_lock(STOP, || run.try_lock())? {
         return Ok(lock);

@@ -288,12 +288,12 @@ mod tests {
         let mut state = components
             .with(name, |entry| entry.state.subscribe())
             .unwrap();
-        let found = timeout(LIMIT, state.wait_for(|state| state.pid().is_none()))
+        timeout(LIMIT, state.wait_for(|state| state.pid().is_none()))
             .await
             .unwrap()
-            .unwrap()
-            .clone();
-        found
+            .unwrap();
+        let last = state.borrow();
+        last.clone()
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ pub mod control;
 pub mod control_plane;
 mod error;
 pub(crate) mod forward;
-mod hollow;
+pub mod hollow;
 pub mod host_node;
 mod images;
 pub mod init;
@@ -38,5 +38,4 @@ mod wait;
 
 pub use config::{ClusterConfig, ClusterOptions};
 pub use error::ClusterError;
-pub use hollow::{LABEL as HOLLOW_LABEL, TAINT as HOLLOW_TAINT};
 pub use run_dir::RunDir;

@@ -49,7 +49,7 @@ enum End {
 /// Runs the cluster of `run` until it is told to stop or it ends.
 pub async fn run(run: &RunDir) -> Result<(), ClusterError> {
     // Not the terminal's any more. Fails only for a group leader, which is as good.
-    drop(setsid());
+    let _session = setsid();
     let Some(_lock) = run.try_lock()? else {
         return Err(ClusterError::AlreadyRunning {
             name: run.name(),
@@ -83,7 +83,9 @@ pub async fn run(run: &RunDir) -> Result<(), ClusterError> {
         }
         End::Abandoned => {
             eprintln!("abandoned before the start was complete");
-            None
+            tidy(run, &config, child, pipe, None).await?;
+            // Nobody is there any more to do it.
+            return run.clear();
         }
         End::Unattended(error) => {
             tidy(run, &config, child, pipe, None).await?;
@@ -129,14 +131,13 @@ async fn tidy(
     } else {
         // The supervisor inside sees the end of the pipe and ends everything in order.
         drop(pipe);
-        match timeout(STOP, child.wait()).await {
-            Ok(status) => Some(status.map_err(at("unshare"))?),
-            Err(_) => {
-                eprintln!("killing the namespaces");
-                // unshare's child is killed with it; everything else is killed with that.
-                child.kill().await.map_err(at("unshare"))?;
-                None
-            }
+        if let Ok(status) = timeout(STOP, child.wait()).await {
+            Some(status.map_err(at("unshare"))?)
+        } else {
+            eprintln!("killing the namespaces");
+            // unshare's child is killed with it; everything else is killed with that.
+            child.kill().await.map_err(at("unshare"))?;
+            None
         }
     };
     cgroups::remove(Path::new(cgroups::ROOT), &config.cgroup(), TIDY)?;
@@ -165,7 +166,7 @@ fn starter_is_gone() -> oneshot::Receiver<()> {
             .any(|line| line == ACCEPTED);
         if !accepted {
             // Nobody listens when the cluster has ended in the meantime.
-            drop(sender.send(()));
+            sender.send(()).unwrap_or_default();
         }
     });
     receiver
@@ -219,7 +220,7 @@ pub(super) fn kill(state: &SupervisorState) {
     for pid in [state.namespace_pid, state.pid] {
         if let Some(pid) = Pid::from_raw(pid) {
             // It may be gone already, which is what is wanted.
-            drop(kill_process(pid, Signal::KILL));
+            kill_process(pid, Signal::KILL).unwrap_or_default();
         }
     }
 }

@@ -12,14 +12,14 @@ use crate::{cache::Cache, hex};
 
 /// Hash of a family's sources and flags, and the file that remembers what was built last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp {
+pub(super) struct Stamp {
     file: PathBuf,
     hash: String,
 }
 
 impl Stamp {
     /// The stamp that `family` should have, given its module folder `source`.
-    pub fn wanted(family: &Family, source: &Path, cache: &Cache) -> io::Result<Self> {
+    pub(super) fn wanted(family: &Family, source: &Path, cache: &Cache) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut files: Vec<PathBuf> = fs::read_dir(source)?
             .map(|entry| entry.map(|found| found.path()))
@@ -43,7 +43,7 @@ impl Stamp {
     }
 
     /// Whether the programs in the cache are the wanted ones.
-    pub fn is_current(&self, family: &Family, cache: &Cache) -> bool {
+    pub(super) fn is_current(&self, family: &Family, cache: &Cache) -> bool {
         fs::read_to_string(&self.file).is_ok_and(|found| found.trim() == self.hash)
             && family
                 .programs
@@ -52,7 +52,7 @@ impl Stamp {
     }
 
     /// Remembers that the programs in the cache are the wanted ones.
-    pub fn write(&self) -> io::Result<()> {
+    pub(super) fn write(&self) -> io::Result<()> {
         fs::write(&self.file, format!("{}\n", self.hash))
     }
 }
