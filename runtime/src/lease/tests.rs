@@ -27,6 +27,8 @@ enum Mode {
     Silent,
     /// Carries a write out but never answers it.
     LosesAnswers,
+    /// Answers after three seconds.
+    Slow,
 }
 
 #[derive(Default)]
@@ -54,11 +56,14 @@ impl Leases {
     async fn answer(&self, request: Request<Body>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
+        if self.0.lock().mode == Mode::Slow {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
         let answer = {
             let mut server = self.0.lock();
             server.requests.push(head.method.to_string());
             match server.mode {
-                Mode::Ok => Some(server.handle(&head.method, head.uri.path(), &body)),
+                Mode::Ok | Mode::Slow => Some(server.handle(&head.method, head.uri.path(), &body)),
                 Mode::Down => Some(failure(StatusCode::SERVICE_UNAVAILABLE)),
                 Mode::Silent => None,
                 Mode::LosesAnswers => {
@@ -333,6 +338,23 @@ async fn the_view_expires_even_when_the_renewing_task_is_gone() {
     pass(1).await;
     assert!(!a.leader.is_current());
     assert_eq!(a.leader.remaining(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_counts_from_the_sending_of_a_renewal() {
+    let leases = Leases::default();
+    let a = Candidate::start(&leases, "a");
+    a.elected().await;
+    leases.requests();
+    leases.set(Mode::Slow);
+    // Once the first leadership (answered at once) is used up, what is left never exceeds 10 s - 3 s.
+    pass(10).await;
+    for _ in 0..200 {
+        let left = a.leader.remaining().expect("lost by slow answers");
+        assert!(left <= Duration::from_secs(7), "{left:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(leases.requests().len() >= 5);
 }
 
 #[tokio::test(start_paused = true)]
