@@ -1,19 +1,11 @@
 //! The longer validation rules of the schemas, as CEL expressions.
 //!
-//! A quantity reaches a rule as text or as a number, whichever the writer used, so every comparison
-//! has a form for each. <https://kubernetes.io/docs/reference/using-api/cel/> describes the functions.
+//! A quantity reaches a rule as text or as a number, whichever the writer used; `string()` makes it text.
+//! <https://kubernetes.io/docs/reference/using-api/cel/> describes the functions.
 
-/// Neither amount is larger: `smaller <= larger`, both being quantities.
+/// `smaller <= larger`, both being quantities.
 pub(crate) fn at_most(smaller: &str, larger: &str) -> String {
-    format!(
-        "(type({smaller}) == string \
-         ? (type({larger}) == string \
-         ? quantity({smaller}).compareTo(quantity({larger})) <= 0 \
-         : quantity({smaller}).sub({larger}).compareTo(quantity('0')) <= 0) \
-         : (type({larger}) == string \
-         ? quantity({larger}).sub({smaller}).compareTo(quantity('0')) >= 0 \
-         : {smaller} <= {larger}))"
-    )
+    format!("quantity(string({smaller})).compareTo(quantity(string({larger}))) <= 0")
 }
 
 /// As [`at_most`], for two optional fields of `self`; holds where one is absent.
@@ -54,11 +46,11 @@ pub(crate) fn reclaimed_cpu_is_whole(list: &str) -> String {
     let amount = format!("self.{list}['{key}']");
     format!(
         "!has(self.{list}) || !('{key}' in self.{list}) || \
-         type({amount}) == int || quantity({amount}).isInteger()"
+         quantity(string({amount})).isInteger()"
     )
 }
 
 // By the quantity's pattern only a negative amount starts with a minus.
 fn not_negative(amount: &str) -> String {
-    format!("(type({amount}) == string ? !{amount}.startsWith('-') : {amount} >= 0)")
+    format!("!string({amount}).startsWith('-')")
 }

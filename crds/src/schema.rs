@@ -20,7 +20,7 @@ use crate::node::CustomNodeResource;
 use crate::workload::ServiceProfileDescriptor;
 
 /// Longest text of a quantity. The longest that Kubernetes itself writes has 24 characters.
-pub const MAX_QUANTITY_LENGTH: u64 = 48;
+pub const MAX_QUANTITY_LENGTH: u64 = 32;
 /// Most entries in a list of resources.
 pub const MAX_RESOURCES: u64 = 64;
 

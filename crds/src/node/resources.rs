@@ -40,7 +40,7 @@ pub struct Resources {
     pub resource_packages: Vec<ResourcePackage>,
     /// Reservations of resources for kinds of workload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["poolName".into()]))]
     pub resource_pools: Vec<ResourcePool>,
 }
