@@ -140,7 +140,17 @@ impl Planner {
         if memory.standing.is_none() {
             memory.adopt(&cnr.ours, now);
         }
-        let decision = capacity::decide(view, &self.rules.params, memory.estimate.as_ref(), now);
+        let known = memory
+            .standing
+            .as_ref()
+            .map_or(Reclaimed::ZERO, |standing| standing.capacity);
+        let decision = capacity::decide(
+            view,
+            &self.rules.params,
+            memory.estimate.as_ref(),
+            known,
+            now,
+        );
         if matches!(decision.agent, Agent::Silent { .. })
             && !view.report_witnessed
             && now < self.started_at + self.rules.grace_seconds

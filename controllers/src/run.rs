@@ -9,7 +9,6 @@ use katalyst_runtime::{BoxError, Clients, Leader, Process, main_with};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
-use kube::runtime::events::Reporter;
 use kube::runtime::watcher::{Config, watcher};
 use parking_lot::{Mutex, RwLock};
 use rand::rngs::StdRng;
@@ -17,7 +16,7 @@ use rand::rngs::StdRng;
 use crate::apply::Writer;
 use crate::args::{Args, Command, RunArgs};
 use crate::clock::Clock;
-use crate::complaints::{self, Complaints};
+use crate::complaints::Complaints;
 use crate::index::{Index, SlimPod};
 use crate::metrics::Meters;
 use crate::outage::Outage;
@@ -60,23 +59,9 @@ pub async fn start(process: Process, args: RunArgs) -> Result<(), BoxError> {
         outage: Outage::new(clock),
         meters: meters.clone(),
     };
-    let (complaints, queue) = Complaints::new(meters);
+    let events = (!args.dry_run).then(|| process.events(&clients));
+    let complaints = Complaints::new(meters, leader.clone(), events);
     spawn_watches(&process, &clients, &shared, &complaints);
-
-    if !args.dry_run {
-        let reporter = Reporter {
-            controller: COMPONENT.name.to_owned(),
-            instance: args.lease.lease_identity.clone(),
-        };
-        let posting = complaints::post(
-            queue,
-            clients.unretried.clone(),
-            reporter,
-            leader.clone(),
-            process.tasks.stopping(),
-        );
-        process.tasks.spawn("events", posting);
-    }
 
     let capacity = &args.capacity;
     let planner = Arc::new(Mutex::new(None));

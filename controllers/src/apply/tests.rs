@@ -32,6 +32,7 @@ fn status_write() -> Write {
             .build(),
         &Params::default(),
         None,
+        katalyst_core::reclaimed::Reclaimed::ZERO,
         0.0,
     );
     let body = capacity::patch("n1", &decision, &json!({}), jiff::Timestamp::UNIX_EPOCH);

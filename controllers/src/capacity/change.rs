@@ -93,9 +93,13 @@ impl Standing {
     pub fn of(decision: &Decision, now: f64) -> Self {
         let Decision { agent, estimate } = decision;
         Self {
-            offered: estimate.offer,
+            // As it is written: the schema refuses an offer above the capacity.
+            offered: Reclaimed {
+                cpu: estimate.offer.cpu.min(decision.capacity().cpu),
+                memory: estimate.offer.memory.min(decision.capacity().memory),
+            },
             allocated: Reclaimed::new(estimate.cpu.allocated, estimate.memory.allocated),
-            capacity: Reclaimed::new(estimate.cpu.capacity, estimate.memory.capacity),
+            capacity: decision.capacity(),
             limited_by: [
                 Some(estimate.cpu.limited_by),
                 Some(estimate.memory.limited_by),

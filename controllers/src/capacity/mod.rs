@@ -35,19 +35,29 @@ pub struct Decision {
     pub estimate: Estimate,
 }
 
-/// Decides a node's offer. `previous` is the decision that stands and `now` is in Unix seconds.
+impl Decision {
+    /// The machine, as far as it is known.
+    pub fn capacity(&self) -> Reclaimed {
+        Reclaimed::new(self.estimate.cpu.capacity, self.estimate.memory.capacity)
+    }
+}
+
+/// Decides a node's offer. `previous` is the decision that stands, `known` the machine as it was last known, and `now` is in Unix
+/// seconds.
 ///
-/// A node without a readable report is treated as stale: it keeps what is allocated and offers nothing more.
+/// A node without a readable report is treated as stale: it keeps what is allocated and offers nothing more. Its machine does not
+/// vanish with the report; without one the offer would have to be zero, which takes the ground from pods that run well.
 pub fn decide(
     view: &NodeView,
     params: &Params,
     previous: Option<&Published>,
+    known: Reclaimed,
     now: f64,
 ) -> Decision {
     let agent = Agent::of(view, params);
     let (capacity, service_peak) = match view.cnr.as_deref().map(|cnr| &cnr.report) {
         Some(Report::Seen(report)) => (report.capacity, report.service_peak),
-        Some(Report::Missing | Report::Malformed(_)) | None => (Reclaimed::ZERO, Reclaimed::ZERO),
+        Some(Report::Missing | Report::Malformed(_)) | None => (known, Reclaimed::ZERO),
     };
     let age_seconds = if agent.is_ready() {
         view.report_age_seconds

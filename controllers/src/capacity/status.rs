@@ -1,17 +1,15 @@
 //! The part of a CNR's status that the capacity controller owns, written and read back.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use katalyst_core::capacity::{Explanation, LimitedBy};
-use katalyst_core::quantity::{
-    QuantityError, format_bytes, format_millicpu, parse_bytes, parse_count, parse_millicpu,
-};
-use katalyst_core::reclaimed::Reclaimed;
-use katalyst_core::units::{Bytes, Millicpu};
+use katalyst_core::capacity::LimitedBy;
 use katalyst_crds::constants::{condition, resource};
 use katalyst_crds::node::{
     CnrCondition, CustomNodeResource, ReclaimExplanation, ReclaimStatus, ResourceList, Resources,
+};
+use katalyst_crds::translate::{
+    AmountError, read_cpu_and_memory, read_reclaimed, reclaim_status, resources,
 };
 use kube::Resource;
 use serde::{Deserialize, Serialize};
@@ -37,29 +35,31 @@ struct Ours {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// It is not of the API's types.
-    #[error("{0}")]
+    #[error("status: {0}")]
     Shape(String),
     /// A field is missing.
     #[error("status.{0} is missing")]
     Missing(&'static str),
     /// A quantity is not one.
-    #[error("status.{field}: {error}")]
-    Quantity {
+    #[error("status.{field}, {source}")]
+    Amount {
         /// The field.
         field: &'static str,
         /// What is wrong with it.
-        error: QuantityError,
+        source: AmountError,
     },
 }
 
-/// The object to apply to the status subresource for a node's `decision`, computed at `now`. `live` is our part of the status as it
-/// stands: times at which conditions last changed are taken from it.
+/// The object to apply to the status subresource for a node's `decision`, computed at `now`. `live` is our part of the status as
+/// it stands: times at which conditions last changed are taken from it.
 pub fn patch(name: &str, decision: &Decision, live: &Value, now: Timestamp) -> Value {
-    let now = Time(now.round(jiff::Unit::Second).unwrap_or(now));
+    // The API's times have whole seconds.
+    let now = now.round(Unit::Second).unwrap_or(now);
+    let estimate = &decision.estimate;
     let ours = Ours {
-        resources: Some(resources(decision)),
-        reclaim: Some(reclaim(decision, &now)),
-        conditions: conditions(&decision.agent, live, &now),
+        resources: Some(resources(&estimate.offer, &decision.capacity())),
+        reclaim: Some(reclaim_status(estimate, now, sentence(decision))),
+        conditions: conditions(&decision.agent, live, &Time(now)),
     };
     json!({
         "apiVersion": CustomNodeResource::api_version(&()),
@@ -71,51 +71,48 @@ pub fn patch(name: &str, decision: &Decision, live: &Value, now: Timestamp) -> V
 
 /// What stands in `live`, our part of a CNR's status; `Ok(None)` where nothing was ever written.
 pub fn read_standing(live: &Value) -> Result<Option<Standing>, Unreadable> {
-    let ours =
-        Ours::deserialize(live).map_err(|error| Unreadable::Shape(format!("status: {error}")))?;
+    let ours = Ours::deserialize(live).map_err(|error| Unreadable::Shape(error.to_string()))?;
     if ours == Ours::default() {
         return Ok(None);
     }
-    let reclaim = ours.reclaim.ok_or(Unreadable::Missing("reclaim"))?;
-    let cpu = reclaim.cpu.ok_or(Unreadable::Missing("reclaim.cpu"))?;
-    let memory = reclaim
-        .memory
-        .ok_or(Unreadable::Missing("reclaim.memory"))?;
+    let missing = |field| move || Unreadable::Missing(field);
+    let reclaim = ours.reclaim.ok_or_else(missing("reclaim"))?;
+    let cpu = reclaim.cpu.ok_or_else(missing("reclaim.cpu"))?;
+    let memory = reclaim.memory.ok_or_else(missing("reclaim.memory"))?;
     let allocatable = ours
         .resources
         .and_then(|resources| resources.allocatable)
-        .ok_or(Unreadable::Missing("resources.allocatable"))?;
-    let count = |name: &str, field| {
-        let text = allocatable.get(name).ok_or(Unreadable::Missing(field))?;
-        parse_count(&text.0).map_err(|error| Unreadable::Quantity { field, error })
+        .ok_or_else(missing("resources.allocatable"))?;
+    let both = |field, pick: fn(&ReclaimExplanation) -> Option<&Quantity>| {
+        let amounts = [
+            (resource::CPU, pick(&cpu)),
+            (resource::MEMORY, pick(&memory)),
+        ];
+        let present =
+            |(name, amount): (&str, Option<&Quantity>)| Some((name.to_owned(), amount?.clone()));
+        read_cpu_and_memory(
+            &amounts
+                .into_iter()
+                .filter_map(present)
+                .collect::<ResourceList>(),
+        )
+        .map_err(|source| Unreadable::Amount { field, source })
     };
     let agent = ours
         .conditions
         .into_iter()
         .find(|condition| condition.type_ == condition::AGENT_READY);
     Ok(Some(Standing {
-        offered: Reclaimed::new(
-            count(
-                resource::RECLAIMED_MILLICPU,
-                "resources.allocatable.reclaimed_millicpu",
-            )?,
-            count(
-                resource::RECLAIMED_MEMORY,
-                "resources.allocatable.reclaimed_memory",
-            )?,
-        ),
-        allocated: pair(
-            cpu.allocated.as_ref(),
-            memory.allocated.as_ref(),
-            "reclaim.cpu.allocated",
-            "reclaim.memory.allocated",
-        )?,
-        capacity: pair(
-            cpu.capacity.as_ref(),
-            memory.capacity.as_ref(),
-            "reclaim.cpu.capacity",
-            "reclaim.memory.capacity",
-        )?,
+        offered: read_reclaimed(&allocatable).map_err(|source| Unreadable::Amount {
+            field: "resources.allocatable",
+            source,
+        })?,
+        allocated: both("reclaim (allocated)", |explanation| {
+            explanation.allocated.as_ref()
+        })?,
+        capacity: both("reclaim (capacity)", |explanation| {
+            explanation.capacity.as_ref()
+        })?,
         limited_by: [
             rule(cpu.limited_by.as_deref()),
             rule(memory.limited_by.as_deref()),
@@ -129,26 +126,6 @@ pub fn read_standing(live: &Value) -> Result<Option<Standing>, Unreadable> {
     }))
 }
 
-fn pair(
-    cpu: Option<&Quantity>,
-    memory: Option<&Quantity>,
-    cpu_field: &'static str,
-    memory_field: &'static str,
-) -> Result<Reclaimed, Unreadable> {
-    let cpu = cpu.ok_or(Unreadable::Missing(cpu_field))?;
-    let memory = memory.ok_or(Unreadable::Missing(memory_field))?;
-    Ok(Reclaimed {
-        cpu: parse_millicpu(&cpu.0).map_err(|error| Unreadable::Quantity {
-            field: cpu_field,
-            error,
-        })?,
-        memory: parse_bytes(&memory.0).map_err(|error| Unreadable::Quantity {
-            field: memory_field,
-            error,
-        })?,
-    })
-}
-
 fn rule(name: Option<&str>) -> Option<LimitedBy> {
     [
         LimitedBy::CapacityMinusPeak,
@@ -159,67 +136,6 @@ fn rule(name: Option<&str>) -> Option<LimitedBy> {
     ]
     .into_iter()
     .find(|rule| Some(rule.as_str()) == name)
-}
-
-fn resources(decision: &Decision) -> Resources {
-    let estimate = &decision.estimate;
-    // Extended resources are whole numbers, so CPU is counted in thousandths and never written with a suffix.
-    let list = |cpu: u64, memory: u64| {
-        ResourceList::from([
-            (
-                resource::RECLAIMED_MILLICPU.to_owned(),
-                Quantity(cpu.to_string()),
-            ),
-            (
-                resource::RECLAIMED_MEMORY.to_owned(),
-                Quantity(format_bytes(Bytes::new(memory))),
-            ),
-        ])
-    };
-    Resources {
-        allocatable: Some(list(estimate.offer.cpu.get(), estimate.offer.memory.get())),
-        capacity: Some(list(estimate.cpu.capacity, estimate.memory.capacity)),
-        ..Resources::default()
-    }
-}
-
-fn reclaim(decision: &Decision, now: &Time) -> ReclaimStatus {
-    ReclaimStatus {
-        computed_time: Some(now.clone()),
-        cpu: Some(explanation(&decision.estimate.cpu, |value| {
-            format_millicpu(Millicpu::new(value))
-        })),
-        memory: Some(explanation(&decision.estimate.memory, |value| {
-            format_bytes(Bytes::new(value))
-        })),
-        message: Some(sentence(decision)),
-    }
-}
-
-fn explanation(explanation: &Explanation, format: impl Fn(u64) -> String) -> ReclaimExplanation {
-    // `previous` has no field in the API: it is the offer of the write before this one.
-    let Explanation {
-        capacity,
-        service_peak,
-        margin,
-        reserve,
-        estimate,
-        previous: _,
-        allocated,
-        offered,
-        limited_by,
-    } = *explanation;
-    let quantity = |value| Some(Quantity(format(value)));
-    ReclaimExplanation {
-        capacity: quantity(capacity),
-        service_peak: quantity(service_peak),
-        margin: quantity(margin),
-        reserve: quantity(reserve),
-        estimate: quantity(estimate),
-        allocated: quantity(allocated),
-        offered: quantity(offered),
-        limited_by: Some(limited_by.as_str().to_owned()),
-    }
 }
 
 /// Our two conditions. `lastTransitionTime` moves only when the status flips.

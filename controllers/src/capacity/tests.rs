@@ -27,9 +27,15 @@ fn the_offer_climbs_by_its_slope_and_falls_at_once() {
     let params = Params::default();
     // 10 CPUs, peak 4, margin 0.4, reserve 0.5: 5.1 remain. The slope is one CPU a minute.
     let offer = |peak, previous: &Published, now| {
-        decide(&ready(peak).build(), &params, Some(previous), now)
-            .estimate
-            .cpu
+        decide(
+            &ready(peak).build(),
+            &params,
+            Some(previous),
+            Reclaimed::ZERO,
+            now,
+        )
+        .estimate
+        .cpu
     };
     let minute = offer(4000, &published(1000, 0, 1000.0), 1060.0);
     assert_eq!(
@@ -55,6 +61,7 @@ fn a_silent_agent_leaves_what_runs_and_nothing_more() {
         &ready(1000).allocated(1500, GIB).age(61.0).build(),
         &Params::default(),
         Some(&previous),
+        Reclaimed::ZERO,
         1061.0,
     );
     assert_eq!(
@@ -69,6 +76,7 @@ fn a_silent_agent_leaves_what_runs_and_nothing_more() {
         &ready(1000).age(61.0).build(),
         &Params::default(),
         Some(&previous),
+        Reclaimed::ZERO,
         1061.0,
     );
     assert!(idle.estimate.offer.is_zero());
@@ -86,12 +94,31 @@ fn a_missing_or_unreadable_report_is_stale_whatever_its_age() {
             &view().cnr(facts).allocated(100, 0).age(1.0).build(),
             &Params::default(),
             None,
+            Reclaimed::ZERO,
             0.0,
         );
         assert_eq!(decision.agent.reason(), agent);
         assert_eq!(decision.estimate.offer, Reclaimed::new(100, 0));
         assert_eq!(decision.estimate.memory.limited_by, LimitedBy::Stale);
     }
+}
+
+#[test]
+fn a_report_that_became_unreadable_takes_nothing_from_what_runs() {
+    let mut nonsense = cnr("n1");
+    nonsense.report = Report::Malformed("status.nodeMetricStatus.capacity is missing".into());
+    let seen = view().cnr(nonsense).allocated(1500, GIB).build();
+    let machine = Reclaimed::new(10_000, 100 * GIB);
+    let decision = decide(&seen, &Params::default(), None, machine, 1000.0);
+    let standing = Standing::of(&decision, 1000.0);
+    assert_eq!(standing.offered, Reclaimed::new(1500, GIB));
+    assert_eq!(standing.capacity, machine);
+    // Where no machine was ever known, the schema refuses any offer.
+    let decision = decide(&seen, &Params::default(), None, Reclaimed::ZERO, 1000.0);
+    let body = patch("n1", &decision, &json!({}), at(0));
+    let standing = Standing::of(&decision, 1_800_000_000.0);
+    assert_eq!(standing.offered, Reclaimed::ZERO);
+    assert_eq!(read_standing(&body["status"]), Ok(Some(standing)));
 }
 
 fn status(decision: &Decision, live: &Value, now: jiff::Timestamp) -> Value {
@@ -104,6 +131,7 @@ fn the_patch_holds_our_fields_only_and_reads_back() {
         &ready(4000).allocated(300, GIB).build(),
         &Params::default(),
         Some(&published(2000, 20 * GIB, 1000.0)),
+        Reclaimed::ZERO,
         1000.0,
     );
     let body = patch("n1", &decision, &json!({}), at(0));
@@ -142,7 +170,15 @@ fn the_patch_holds_our_fields_only_and_reads_back() {
 #[test]
 fn conditions_change_their_transition_time_only_when_they_flip() {
     let params = Params::default();
-    let decide_at = |age| decide(&ready(1000).age(age).build(), &params, None, 1000.0);
+    let decide_at = |age| {
+        decide(
+            &ready(1000).age(age).build(),
+            &params,
+            None,
+            Reclaimed::ZERO,
+            1000.0,
+        )
+    };
     let first = status(&decide_at(1.0), &json!({}), at(0));
     assert_eq!(first["conditions"][0]["type"], "AgentReady");
     assert_eq!(first["conditions"][0]["status"], "True");
@@ -192,7 +228,13 @@ fn nonsense_that_stands_is_named_and_nothing_is_nothing() {
         let error = read_standing(&live).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    let decision = decide(&ready(4000).build(), &Params::default(), None, 1000.0);
+    let decision = decide(
+        &ready(4000).build(),
+        &Params::default(),
+        None,
+        Reclaimed::ZERO,
+        1000.0,
+    );
     let mut live = status(&decision, &json!({}), at(0));
     live["resources"]["allocatable"]["resource.katalyst.kubewharf.io/reclaimed_millicpu"] =
         json!("lots");
@@ -209,6 +251,7 @@ fn standing(cpu: u64) -> (Standing, Decision) {
         &ready(4000).build(),
         &Params::default(),
         Some(&published(cpu, 0, 1000.0)),
+        Reclaimed::ZERO,
         1000.0,
     );
     decision.estimate.cpu.limited_by = LimitedBy::CapacityMinusPeak;

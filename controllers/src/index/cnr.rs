@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
-use katalyst_core::quantity::{parse_bytes, parse_millicpu};
 use katalyst_core::reclaimed::Reclaimed;
 use katalyst_crds::constants::{field_manager, resource};
 use katalyst_crds::node::{NodeMetricStatus, ResourceList};
+use katalyst_crds::translate::read_cpu_and_memory;
 use kube::api::DynamicObject;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -150,18 +150,15 @@ fn measured(report: &Value) -> Result<Measured, String> {
     })
 }
 
+/// Both amounts of `list`. One that is absent is an error: a peak of zero would be an offer of everything.
 fn amounts(list: &ResourceList, field: &str) -> Result<Reclaimed, String> {
-    let text = |name: &str| {
-        list.get(name)
-            .map(|quantity| quantity.0.as_str())
-            .ok_or_else(|| format!("status.nodeMetricStatus.{field}.{name} is missing"))
-    };
-    let named = |name: &str, error| format!("status.nodeMetricStatus.{field}.{name}: {error}");
-    Ok(Reclaimed {
-        cpu: parse_millicpu(text(resource::CPU)?).map_err(|error| named(resource::CPU, error))?,
-        memory: parse_bytes(text(resource::MEMORY)?)
-            .map_err(|error| named(resource::MEMORY, error))?,
-    })
+    let field = format!("status.nodeMetricStatus.{field}");
+    for name in [resource::CPU, resource::MEMORY] {
+        if !list.contains_key(name) {
+            return Err(format!("{field}.{name} is missing"));
+        }
+    }
+    read_cpu_and_memory(list).map_err(|error| format!("{field}.{error}"))
 }
 
 /// The label keys that our applies of the object own.

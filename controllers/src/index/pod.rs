@@ -8,10 +8,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use katalyst_core::qos::{Level, PodQos};
-use katalyst_core::quantity::{parse_bytes, parse_count};
 use katalyst_core::reclaimed::Reclaimed;
-use katalyst_core::units::{Bytes, Millicpu};
-use katalyst_crds::constants::resource;
+use katalyst_crds::translate::{ContainerRole, effective_requests, read_reclaimed};
 use kube::core::Object;
 use serde::{Deserialize, Serialize};
 
@@ -128,13 +126,15 @@ pub fn read_pod(pod: &SlimPod) -> Option<PodReading> {
         .node_name
         .as_deref()
         .filter(|node| !node.is_empty() && !finished);
-    let facts = match node {
-        Some(node) if parsed.qos.level == Level::Reclaimed => Some(PodFacts {
+    let facts = node
+        .filter(|_| parsed.qos.level == Level::Reclaimed)
+        .map(|node| PodFacts {
             node: node.to_owned(),
-            request: pod_request(&pod.spec, &mut complaints),
-        }),
-        _ => None,
-    };
+            request: pod_request(&pod.spec).unwrap_or_else(|error| {
+                complaints.push(error);
+                Reclaimed::ZERO
+            }),
+        });
     Some(PodReading {
         key,
         facts,
@@ -142,54 +142,24 @@ pub fn read_pod(pod: &SlimPod) -> Option<PodReading> {
     })
 }
 
-/// The pod's effective request: containers and sidecars together, or an init container with the sidecars before it, whichever is
-/// more, for each resource (as kube-scheduler counts).
-fn pod_request(spec: &SlimSpec, complaints: &mut Vec<String>) -> Reclaimed {
-    let mut running = Reclaimed::ZERO;
-    let mut starting = Reclaimed::ZERO;
-    for container in &spec.init_containers {
-        let request = container_request(container, complaints);
-        if container.restart_policy.as_deref() == Some("Always") {
-            running = running + request;
-            starting = larger(starting, running);
-        } else {
-            starting = larger(starting, running + request);
-        }
-    }
-    for container in &spec.containers {
-        running = running + container_request(container, complaints);
-    }
-    larger(running, starting)
-}
-
-fn larger(left: Reclaimed, right: Reclaimed) -> Reclaimed {
-    Reclaimed {
-        cpu: left.cpu.max(right.cpu),
-        memory: left.memory.max(right.memory),
-    }
-}
-
-fn container_request(container: &SlimContainer, complaints: &mut Vec<String>) -> Reclaimed {
-    let mut amount =
-        |name: &str, parse: fn(&str) -> Result<u64, katalyst_core::quantity::QuantityError>| {
-            let quantity = container.resources.requests.get(name)?;
-            match parse(&quantity.0) {
-                Ok(value) => Some(value),
-                Err(error) => {
-                    let container = &container.name;
-                    complaints.push(format!("container {container}, request {name}: {error}"));
-                    None
-                }
-            }
-        };
-    Reclaimed {
-        cpu: amount(resource::RECLAIMED_MILLICPU, parse_count)
-            .map_or(Millicpu::ZERO, Millicpu::new),
-        memory: amount(resource::RECLAIMED_MEMORY, |text| {
-            parse_bytes(text).map(Bytes::get)
+fn pod_request(spec: &SlimSpec) -> Result<Reclaimed, String> {
+    let inits = spec.init_containers.iter().map(|container| {
+        let role = ContainerRole::of_init(container.restart_policy.as_deref());
+        (role, container)
+    });
+    let apps = spec
+        .containers
+        .iter()
+        .map(|container| (ContainerRole::App, container));
+    let amounts: Result<Vec<_>, String> = inits
+        .chain(apps)
+        .map(|(role, container)| {
+            read_reclaimed(&container.resources.requests)
+                .map(|amount| (role, amount))
+                .map_err(|error| format!("container {}, request {error}", container.name))
         })
-        .map_or(Bytes::ZERO, Bytes::new),
-    }
+        .collect();
+    Ok(effective_requests(amounts?))
 }
 
 #[cfg(test)]
@@ -260,7 +230,7 @@ mod tests {
     fn nonsense_costs_only_itself_and_is_named() {
         let spec = json!({"nodeName": "n1", "containers": [container("lots", "1Gi")]});
         let reading = pod("reclaimed_cores", &spec, "Running");
-        assert_eq!(reading.facts.unwrap().request, Reclaimed::new(0, 1 << 30));
+        assert_eq!(reading.facts.unwrap().request, Reclaimed::ZERO);
         assert!(
             reading.complaints[0].contains("reclaimed_millicpu")
                 && reading.complaints[0].contains("lots"),

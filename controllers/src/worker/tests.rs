@@ -58,7 +58,7 @@ fn bench() -> Bench {
     );
     let worker = Worker {
         shared,
-        leader,
+        leader: leader.clone(),
         rules: Rules {
             params: Params::default(),
             pace: Pace::default(),
@@ -66,7 +66,7 @@ fn bench() -> Bench {
         },
         resync: Duration::from_secs(5),
         output: Output::Api(Box::new(writer)),
-        complaints: Complaints::new(meters).0,
+        complaints: Complaints::new(meters, leader, None),
         planner: Arc::default(),
         rng: StdRng::seed_from_u64(1),
     };
