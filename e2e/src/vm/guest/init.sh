@@ -2,6 +2,8 @@
 # First program on a machine's root disk: mounts what a node has mounted, unpacks the machine's own files from the second
 # disk (a tar archive) and runs either the node (containerd and kubelet) or the script of a bare machine.
 export PATH=/usr/bin:/usr/sbin:/bin:/sbin HOME=/root
+# Collecting garbage is dear where every instruction is emulated, and memory is at hand.
+export GOGC=400
 
 say() {
   read -r uptime _ < /proc/uptime
