@@ -5,7 +5,7 @@
 //!
 //! 1. two NUMA nodes;
 //! 2. the same with a kernel without pressure stall information;
-//! 3. four NUMA nodes at unequal distances, one of them without CPUs.
+//! 3. four NUMA nodes at unequal distances, one of them without CPUs, and compressed swap.
 
 use std::{path::Path, time::Duration};
 
@@ -32,7 +32,7 @@ use crate::{
         assets::{self, Assets},
         error::VmError,
         launch::{self, IMPORT_PORT, IMPORTED},
-        machine::{Machine, Network, NumaNode},
+        machine::{Accelerator, Machine, Network, NumaNode},
         root_image::Contents,
         seed::{Credentials, Role},
     },
@@ -73,7 +73,10 @@ pub(super) fn start(
     for index in 1..=config.vms {
         let place = MachinePlace::new(index);
         let role = Role::Node(credentials(authority, &place)?);
-        let machine = machine(index, &place);
+        let machine = Machine {
+            accelerator: Accelerator::from_env()?,
+            ..machine(index, &place)
+        };
         let name = format!("vm-{index}");
         let launch = launch::lay_out(
             &machine,
@@ -161,6 +164,7 @@ fn machine(index: u8, place: &MachinePlace) -> Machine {
                 })
                 .to_vec(),
             threads_per_core: 1,
+            zram_mib: 512,
             distances: vec![(0, 1, 12), (0, 3, 31), (1, 3, 31), (2, 3, 28)],
             ..base
         },

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::assets;
 use super::bare;
-use super::machine::{Accelerator, Machine, NumaNode};
+use super::machine::{ACCELERATOR_VARIABLE, Accelerator, Machine, NumaNode};
 use super::root_image::Contents;
 use super::seed::BareRun;
 use crate::cache::Cache;
@@ -45,7 +45,7 @@ pub struct Boot {
     #[arg(long, value_name = "SOURCE:TARGET")]
     file: Vec<String>,
     /// How instructions are executed.
-    #[arg(long, value_enum, default_value_t, env = "KATALYST_VM_ACCELERATOR")]
+    #[arg(long, value_enum, default_value_t, env = ACCELERATOR_VARIABLE)]
     accelerator: Accelerator,
     /// Seconds until a machine that has not powered off is ended.
     #[arg(long, default_value_t = 120)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::machine::ACCELERATOR_VARIABLE;
 use crate::program::ProgramError;
 
 /// Failure to prepare or start a virtual machine.
@@ -67,6 +68,12 @@ pub enum VmError {
     ImageStore {
         /// The end of its log.
         log: String,
+    },
+    /// The environment asks for an unknown way to execute machines.
+    #[error("{ACCELERATOR_VARIABLE}={value}: not tcg or kvm")]
+    Accelerator {
+        /// The variable's value.
+        value: String,
     },
     /// A machine's description contradicts itself.
     #[error("machine {name}: {reason}")]

@@ -8,7 +8,8 @@ use std::process::Command;
 use super::apt::QEMU;
 use super::assets::Assets;
 use super::error::{VmError, at};
-use super::machine::{self, Files, Machine};
+use super::machine::Machine;
+use super::qemu::{self, Files};
 use super::seed::{self, Role};
 use crate::program;
 
@@ -66,7 +67,7 @@ pub fn lay_out(
         console: log(""),
         ports: ports.into(),
     };
-    let arguments = machine::arguments(machine, &files)?;
+    let arguments = qemu::arguments(machine, &files)?;
     seed::write(&files.seed_disk, machine, role)?;
     // The image is mostly holes; the standard library's copy would fill them.
     program::run(

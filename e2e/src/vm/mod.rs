@@ -4,7 +4,7 @@
 //! is slow and uneven: measure ratios there, never latencies.
 //!
 //! - [`assets`] prepares the shared files once ([`apt`], [`bzimage`], [`kernel_modules`], [`cpio`], [`root_image`], `image_store`, [`stamp`]).
-//! - [`machine`] describes a machine and derives the emulator's arguments.
+//! - [`machine`] describes a machine, and [`qemu`] derives the emulator's arguments.
 //! - [`seed`] writes the disk that gives a machine its identity and secrets.
 //! - [`launch`] puts these together; [`bare`] runs a script in a machine; [`cli`] are the commands.
 //!
@@ -22,6 +22,7 @@ mod image_store;
 pub mod kernel_modules;
 pub mod launch;
 pub mod machine;
+pub mod qemu;
 pub mod root_image;
 pub mod seed;
 pub mod stamp;

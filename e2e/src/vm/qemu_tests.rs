@@ -1,4 +1,7 @@
+use std::net::Ipv4Addr;
+
 use super::*;
+use crate::vm::machine::{Network, NumaNode};
 
 fn files() -> Files {
     Files {
