@@ -131,7 +131,7 @@ impl Rounds {
             .find(|view| view.uid == pod.uid)
             .map(|view| view.usage);
         Candidate {
-            request: pod.requests.amounts(),
+            request: pod.requests,
             usage: usage.unwrap_or_default(),
             priority: pod.priority,
             age_seconds: pod.started.map_or(0.0, |started| {

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
+use katalyst_core::reclaimed::Reclaimed;
+
 use super::{knob::Knob, limits::Setting, records::Records};
-use crate::{
-    cgroup::{
-        Hierarchy, PodUid,
-        file::{self, FileError},
-    },
-    pods::Requests,
+use crate::cgroup::{
+    Hierarchy, PodUid,
+    file::{self, FileError},
 };
 
 /// One write to come.
@@ -104,7 +103,7 @@ pub fn apply(hierarchy: &Hierarchy, changes: &[Change]) -> Outcome {
             .join(change.knob.file());
         match file::write(&path, &change.to).and_then(|()| file::read(&path)) {
             Ok(shown) if change.knob.same(&shown, &change.to) => {
-                outcome.written = outcome.written.saturating_add(1)
+                outcome.written = outcome.written.saturating_add(1);
             }
             Ok(shown) => outcome.problems.push(Problem::NotTaken {
                 path,
@@ -123,7 +122,7 @@ pub fn apply(hierarchy: &Hierarchy, changes: &[Change]) -> Outcome {
 pub fn record(
     records: &mut Records,
     changes: &[Change],
-    requests: impl Fn(&PodUid) -> Requests,
+    requests: impl Fn(&PodUid) -> Reclaimed,
     trust_current: impl Fn(&PodUid) -> bool,
 ) {
     for Change {
@@ -229,7 +228,7 @@ mod tests {
         record(
             &mut records,
             &[change("old"), change("new")],
-            |_| Requests::default(),
+            |_| Reclaimed::ZERO,
             |uid| uid.as_str() == "new",
         );
         assert_eq!(

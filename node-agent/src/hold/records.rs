@@ -10,11 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use katalyst_core::reclaimed::Reclaimed;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::knob::Knob;
-use crate::{cgroup::PodUid, pods::Requests};
+use crate::cgroup::PodUid;
 
 const STATE: &str = "cgroup-records.json";
 const LOCK: &str = "lock";
@@ -63,7 +64,7 @@ pub struct PodRecord {
     pub relative: PathBuf,
     /// What the pod asks for, so that it can be held before the API server answers.
     #[serde(default)]
-    pub requests: Requests,
+    pub requests: Reclaimed,
     /// File and its content before our first write.
     pub old: BTreeMap<Knob, String>,
 }
@@ -174,7 +175,7 @@ impl Records {
         &mut self,
         uid: &PodUid,
         relative: &Path,
-        requests: Requests,
+        requests: Reclaimed,
         knob: Knob,
         old: &str,
     ) {
@@ -257,14 +258,14 @@ mod tests {
         records.remember(
             &uid(),
             Path::new("kubepods/poda"),
-            Requests::default(),
+            Reclaimed::ZERO,
             Knob::CfsQuota,
             "-1\n",
         );
         records.remember(
             &uid(),
             Path::new("kubepods/poda"),
-            Requests::default(),
+            Reclaimed::ZERO,
             Knob::CfsQuota,
             "5000",
         );

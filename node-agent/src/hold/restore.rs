@@ -89,7 +89,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::pods::Requests;
+    use katalyst_core::reclaimed::Reclaimed;
 
     #[test]
     fn old_values_return_and_records_go() {
@@ -104,14 +104,14 @@ mod tests {
         records.remember(
             &PodUid::new("a"),
             Path::new("a"),
-            Requests::default(),
+            Reclaimed::ZERO,
             Knob::CpuMax,
             "max 100000",
         );
         records.remember(
             &PodUid::new("gone"),
             Path::new("gone"),
-            Requests::default(),
+            Reclaimed::ZERO,
             Knob::CpuMax,
             "max 100000",
         );

@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Option<ProcStat> {
                 machine_seen = true;
             }
             Some(name) if is_cpu_line(name) => {
-                stat.online_cpus = stat.online_cpus.saturating_add(1)
+                stat.online_cpus = stat.online_cpus.saturating_add(1);
             }
             Some(_) | None => {}
         }

@@ -51,7 +51,7 @@ impl PodIndex {
     pub fn allocated(&self) -> Reclaimed {
         self.iter()
             .filter(|pod| pod.is_reclaimed() && !pod.finished)
-            .map(|pod| pod.requests.amounts())
+            .map(|pod| pod.requests)
             .sum()
     }
 }

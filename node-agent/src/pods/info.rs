@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use katalyst_core::qos::{Level, PodQos};
+use katalyst_core::{qos::Level, reclaimed::Reclaimed};
+use katalyst_crds::translate;
 
-use super::requests::{Requests, reclaimed_requests};
 use crate::cgroup::PodUid;
 
 /// kubelet writes a static pod's hash here; it names the pod's group.
@@ -27,8 +27,8 @@ pub struct PodInfo {
     pub name: String,
     /// Katalyst's quality-of-service level; `shared_cores` where the annotation is missing or malformed.
     pub level: Level,
-    /// Reclaimed resources asked for.
-    pub requests: Requests,
+    /// Reclaimed resources asked for; zero where an amount cannot be read.
+    pub requests: Reclaimed,
     /// What is malformed: annotation or amount, key and value.
     pub problems: Vec<String>,
     /// Kubernetes priority.
@@ -51,10 +51,13 @@ impl PodInfo {
         let object_uid = metadata.uid.clone()?;
         let spec = pod.spec.as_ref();
         let status = pod.status.as_ref();
-        let parsed = PodQos::parse(&annotations);
+        let parsed = translate::qos(pod);
         let level = parsed.qos.level;
-        let (requests, mut problems) = spec.map(reclaimed_requests).unwrap_or_default();
-        problems.extend(parsed.errors.iter().map(ToString::to_string));
+        let mut problems: Vec<String> = parsed.errors.iter().map(ToString::to_string).collect();
+        let requests = translate::requests(pod).unwrap_or_else(|error| {
+            problems.push(crate::chain(&error));
+            Reclaimed::ZERO
+        });
         let priority = spec.and_then(|spec| spec.priority).unwrap_or(0);
         let of_daemon_set = metadata
             .owner_references
@@ -80,9 +83,7 @@ impl PodInfo {
                 .and_then(|status| status.start_time.as_ref())
                 .map(|time| time.0),
             terminating: metadata.deletion_timestamp.is_some(),
-            finished: status
-                .and_then(|status| status.phase.as_deref())
-                .is_some_and(|phase| matches!(phase, "Succeeded" | "Failed")),
+            finished: translate::is_terminal(pod),
             protected: of_daemon_set
                 || is_static
                 || priority >= CRITICAL_PRIORITY
@@ -121,7 +122,7 @@ mod tests {
         assert!(
             info.is_reclaimed() && !info.protected && !info.finished && info.problems.is_empty()
         );
-        assert_eq!(info.requests.amounts().cpu.get(), 2000);
+        assert_eq!(info.requests.cpu.get(), 2000);
         assert_eq!(
             (info.full_name().as_str(), info.uid.as_str(), info.priority),
             ("n/b", "1-2", 7)
@@ -141,6 +142,18 @@ mod tests {
             "{:?}",
             info.problems
         );
+    }
+
+    #[test]
+    fn an_amount_that_cannot_be_read_is_named() {
+        let info = pod(serde_json::json!({
+            "metadata": {"name": "b", "namespace": "n", "uid": "1",
+                "annotations": {"katalyst.kubewharf.io/qos_level": "reclaimed_cores"}},
+            "spec": {"containers": [{"name": "c", "resources": {"limits": {
+                "resource.katalyst.kubewharf.io/reclaimed_memory": "lots"}}}]},
+        }));
+        assert!(info.is_reclaimed() && info.requests.is_zero());
+        assert!(info.problems[0].contains("lots"), "{:?}", info.problems);
     }
 
     #[test]

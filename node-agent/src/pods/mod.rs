@@ -2,10 +2,8 @@
 
 mod index;
 mod info;
-mod requests;
 mod watch;
 
 pub use index::PodIndex;
 pub use info::PodInfo;
-pub use requests::{Requests, reclaimed_requests};
 pub use watch::{PodSinks, watch_pods};

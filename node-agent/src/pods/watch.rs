@@ -76,11 +76,11 @@ pub async fn watch_pods(
 fn tell(error: &watcher::Error, notices: &Notices) {
     tracing::debug!(%error, "pod watch");
     let status = match error {
-        watcher::Error::WatchError(status) => Some(status),
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
-        _ => None,
+        watcher::Error::WatchError(status) => Some(status.as_ref()),
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => refusal(error),
+        watcher::Error::NoResourceVersion => None,
     };
     match status {
         // The history is gone; the watcher lists again.
@@ -90,6 +90,14 @@ fn tell(error: &watcher::Error, notices: &Notices) {
             format!("the API server refuses: {}", status.message),
         ),
         None => notices.api_unreachable(),
+    }
+}
+
+/// The API server's own words, where it answered.
+fn refusal(error: &kube::Error) -> Option<&kube::core::Status> {
+    match error {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
     }
 }
 

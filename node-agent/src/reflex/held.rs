@@ -5,16 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    cgroup::PodUid,
-    hold::Records,
-    pods::{PodIndex, Requests},
-};
+use katalyst_core::reclaimed::Reclaimed;
+
+use crate::{cgroup::PodUid, hold::Records, pods::PodIndex};
 
 /// What is remembered of reclaimed pods.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    pods: BTreeMap<PodUid, Requests>,
+    pods: BTreeMap<PodUid, Reclaimed>,
 }
 
 impl Known {
@@ -58,7 +56,7 @@ impl Known {
     }
 
     /// What it asks for.
-    pub(super) fn requests(&self, uid: &PodUid) -> Option<Requests> {
+    pub(super) fn requests(&self, uid: &PodUid) -> Option<Reclaimed> {
         self.pods.get(uid).copied()
     }
 }

@@ -217,20 +217,18 @@ impl Reflex {
             metrics.error(error.reason());
             tracing::debug!(error = chain(&error), "unreadable");
         };
-        match read_counters(
+        let counters = read_counters(
             now_nanos,
             machine,
             &located.hierarchy,
             &located.kubepods,
             problem,
-        ) {
-            Ok(counters) => Some(counters),
-            Err(_) => {
-                self.locate.lost();
-                self.before = None;
-                None
-            }
+        );
+        if counters.is_err() {
+            self.locate.lost();
+            self.before = None;
         }
+        counters.ok()
     }
 
     fn note_first_look(&mut self, counters: &Counters) {
@@ -340,8 +338,8 @@ impl Reflex {
                 Some(HeldPod {
                     uid: uid.clone(),
                     relative: pod.relative.clone(),
-                    cpu_request: requests.cpu.unwrap_or_default(),
-                    memory_request: requests.memory,
+                    cpu_request: requests.cpu,
+                    memory_request: (requests.memory > Bytes::ZERO).then_some(requests.memory),
                     cpu: pod.cpu,
                     throttled: pod.throttled(),
                     memory: pod.memory,

@@ -1,17 +1,14 @@
 //! What the controller offers on this node: the other half of the CustomNodeResource, by a watch on one object.
 
 use futures::{StreamExt as _, pin_mut};
-use katalyst_core::{
-    quantity::{parse_bytes, parse_count},
-    reclaimed::Reclaimed,
-    units::Millicpu,
-};
+use katalyst_core::reclaimed::Reclaimed;
 use katalyst_crds::{
     constants::{
         condition::{AGENT_READY, TRUE},
-        resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU},
+        resource::RECLAIMED,
     },
     node::CustomNodeResource,
+    translate::read_reclaimed,
 };
 use katalyst_runtime::BoxError;
 use kube::{
@@ -52,25 +49,13 @@ impl Offer {
     pub fn from_object(object: &CustomNodeResource) -> Result<Self, String> {
         let status = object.status.as_ref();
         let allocatable = status
-            .and_then(|status| status.resources.as_ref())
-            .and_then(|resources| resources.allocatable.as_ref());
-        let text = |name: &str| {
-            allocatable
-                .and_then(|list| list.get(name))
-                .map(|quantity| quantity.0.as_str())
-        };
-        let wrong = |name: &str, error: &dyn std::fmt::Display| {
-            format!("status.resources.allocatable[{name}]: {error}")
-        };
-        let amounts = match (text(RECLAIMED_MILLICPU), text(RECLAIMED_MEMORY)) {
-            (Some(cpu), Some(memory)) => Some(Reclaimed {
-                cpu: Millicpu::new(
-                    parse_count(cpu).map_err(|error| wrong(RECLAIMED_MILLICPU, &error))?,
-                ),
-                memory: parse_bytes(memory).map_err(|error| wrong(RECLAIMED_MEMORY, &error))?,
-            }),
-            _ => None,
-        };
+            .and_then(|s| s.resources.as_ref())
+            .and_then(|r| r.allocatable.as_ref());
+        let amounts = allocatable
+            .filter(|list| RECLAIMED.iter().all(|name| list.contains_key(*name)))
+            .map(read_reclaimed)
+            .transpose()
+            .map_err(|error| format!("status.resources.allocatable: {}", crate::chain(&error)))?;
         let stale = status
             .and_then(|status| status.reclaim.as_ref())
             .is_some_and(|reclaim| {
@@ -132,6 +117,8 @@ pub async fn watch_offer(
 
 #[cfg(test)]
 mod tests {
+    use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
+
     use super::*;
 
     fn offer(cpu: &str, ready: &str, limited_by: &str) -> Result<Offer, String> {

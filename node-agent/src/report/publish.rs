@@ -168,12 +168,7 @@ async fn send(
     node: &str,
     status: &CustomNodeResourceStatus,
 ) -> Result<(), kube::Error> {
-    let patch = serde_json::json!({
-        "apiVersion": CustomNodeResource::api_version(&()),
-        "kind": CustomNodeResource::kind(&()),
-        "metadata": {"name": node},
-        "status": status,
-    });
+    let patch = CustomNodeResource::status_patch(node, status).map_err(kube::Error::SerdeError)?;
     let params = PatchParams::apply(field_manager::NODE_AGENT).force();
     // The answer is not read into a type: the other half may hold what an older agent does not know.
     let request = kube::core::Request::new(CustomNodeResource::url_path(&(), None));

@@ -1,21 +1,16 @@
 //! Builds the report.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time};
-use katalyst_core::{
-    quantity::{format_bytes, format_millicpu},
-    reclaimed::Reclaimed,
-    units::{Bytes, Millicpu},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use katalyst_core::{reclaimed::Reclaimed, units::Millicpu};
 use katalyst_crds::{
-    constants::{resource, zone},
+    constants::zone,
     node::{
         AgentReport, Attribute, CustomNodeResourceStatus, GroupMetric, NodeMetric,
-        NodeMetricStatus, ResourceList, ResourceMetric, Resources, ServicePeak, Sibling,
-        TopologyZone, ZoneChildren,
+        NodeMetricStatus, ResourceMetric, Resources, ServicePeak, Sibling, TopologyZone,
+        ZoneChildren,
     },
+    translate::{cpu_and_memory, machine_list},
 };
 
 use crate::{
@@ -65,10 +60,10 @@ pub fn report_status(
                 window_seconds: Some(snapshot.service_peak.window_seconds as i64),
                 filled_seconds: Some(snapshot.service_peak.filled_seconds as i64),
                 samples: Some(i64::try_from(snapshot.service_peak.samples).unwrap_or(i64::MAX)),
-                usage: Some(amounts(snapshot.service_peak.usage)),
+                usage: Some(machine_list(&snapshot.service_peak.usage)),
             }),
-            reclaimed_ceiling: Some(amounts(snapshot.ceiling.value)),
-            capacity: Some(amounts(snapshot.capacity)),
+            reclaimed_ceiling: Some(machine_list(&snapshot.ceiling.value)),
+            capacity: Some(machine_list(&snapshot.capacity)),
             agent: Some(AgentReport {
                 version: Some(agent.version.clone()),
                 start_time: Some(Time(agent.started)),
@@ -80,26 +75,12 @@ pub fn report_status(
     }
 }
 
-fn cpu(amount: Millicpu) -> Quantity {
-    Quantity(format_millicpu(amount))
-}
-
-fn memory(amount: Bytes) -> Quantity {
-    Quantity(format_bytes(amount))
-}
-
 fn metric(usage: Reclaimed) -> ResourceMetric {
+    let (cpu, memory) = cpu_and_memory(&usage);
     ResourceMetric {
-        cpu: Some(cpu(usage.cpu)),
-        memory: Some(memory(usage.memory)),
+        cpu: Some(cpu),
+        memory: Some(memory),
     }
-}
-
-fn amounts(of: Reclaimed) -> ResourceList {
-    BTreeMap::from([
-        (resource::CPU.to_owned(), cpu(of.cpu)),
-        (resource::MEMORY.to_owned(), memory(of.memory)),
-    ])
 }
 
 /// Sockets with their NUMA nodes.
@@ -133,7 +114,7 @@ fn capacity(node: &NumaNode) -> Reclaimed {
 
 fn whole_resources(of: Reclaimed) -> Resources {
     Resources {
-        capacity: Some(amounts(of)),
+        capacity: Some(machine_list(&of)),
         ..Resources::default()
     }
 }
@@ -201,7 +182,7 @@ mod tests {
         }
     }
 
-    use katalyst_core::qos::Level;
+    use katalyst_core::{qos::Level, units::Bytes};
 
     #[test]
     fn the_report_is_the_agents_half_only() {

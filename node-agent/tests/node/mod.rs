@@ -1,5 +1,11 @@
 //! A node made of plain files: `/proc`, `/sys/fs/cgroup` and kubelet's tree, with counters that advance as told.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a fixture of tests: a panic is the test's failure"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -7,16 +13,12 @@ use std::{
     time::Duration,
 };
 
-use katalyst_core::{
-    hold::CeilingParams,
-    qos::Level,
-    units::{Bytes, Millicpu},
-};
+use katalyst_core::{hold::CeilingParams, qos::Level, reclaimed::Reclaimed};
 use katalyst_node_agent::{
     cgroup::{Hierarchy, PodUid},
     metrics::AgentMetrics,
     notices::Notices,
-    pods::{PodIndex, PodInfo, Requests},
+    pods::{PodIndex, PodInfo},
     reflex::{Peaks, Reflex, ReflexConfig, Snapshot},
     sample::MachineUsage,
 };
@@ -190,10 +192,7 @@ impl Node {
             namespace: "test".to_owned(),
             name: uid.to_owned(),
             level,
-            requests: Requests {
-                cpu: Some(Millicpu::new(millicpu)),
-                memory: Some(Bytes::new(bytes)),
-            },
+            requests: Reclaimed::new(millicpu, bytes),
             problems: Vec::new(),
             priority: 0,
             started: None,
@@ -324,9 +323,9 @@ impl Node {
 
     fn write_counters(&self) {
         let busy = self.busy_millis / 10;
-        let cpus: String = (0..4)
+        let cpus = [0, 1, 2, 3]
             .map(|cpu| format!("cpu{cpu} 0 0 0 0 0 0 0 0 0 0\n"))
-            .collect();
+            .concat();
         self.write(
             "proc/stat",
             &format!("cpu  {busy} 0 0 1000 0 0 0 0 0 0\n{cpus}"),
