@@ -1,6 +1,11 @@
 //! `katalyst-e2e cluster`.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -8,11 +13,11 @@ use clap::{Args, Subcommand};
 use crate::{
     cache::Cache,
     cluster::{
-        ClusterError, ClusterOptions, RunDir, commands,
+        ClusterError, ClusterOptions, RunDir, api, commands,
         component::ComponentStatus,
         config::DEFAULT_NAME,
         control::{Ending, Request},
-        init, inside, outside,
+        hollow, init, inside, outside,
     },
 };
 
@@ -191,9 +196,9 @@ impl Fault {
 fn up(options: &ClusterOptions, name: &str) -> anyhow::Result<u8> {
     let config = options.resolve(name)?;
     let run = commands::up(&config, &mut |step| {
-        println!("{:6.1} s  {}", step.seconds, step.label);
+        say(&format!("{:6.1} s  {}", step.seconds, step.label));
     })?;
-    println!(
+    say(&format!(
         "\ncluster {name} is up. Logs are in {logs}.\n\n  export KUBECONFIG={kubeconfig}\n  export PATH={bin}:$PATH   # kubectl\n\nStop it with `katalyst-e2e cluster down{flag}`.",
         logs = run.logs().display(),
         kubeconfig = run.kubeconfig().display(),
@@ -203,34 +208,61 @@ fn up(options: &ClusterOptions, name: &str) -> anyhow::Result<u8> {
         } else {
             format!(" --name {name}")
         },
-    );
+    ));
     Ok(0)
 }
 
 fn status(run: &RunDir) -> anyhow::Result<u8> {
     let status = match commands::status(run) {
         Err(error @ ClusterError::NotRunning { .. }) => {
-            println!("{error}");
+            say(&error.to_string());
             return Ok(3);
         }
         other => other?,
     };
-    println!(
+    say(&format!(
         "cluster {} is {:?}; supervisor {}, namespaces of process {}, kubeconfig {}",
         run.name(),
         status.progress.phase,
         status.supervisor.pid,
         status.supervisor.namespace_pid,
         run.kubeconfig().display(),
-    );
+    ));
     print_components(&status.components);
     let kubectl = Cache::from_env()?.program("kubectl");
     let nodes = Command::new(&kubectl)
         .args(["get", "nodes", "-o", "wide", "--request-timeout=5s"])
+        // Hollow nodes are many and alike; they get one line.
+        .arg(format!("--selector={}!=true", hollow::LABEL))
         .env("KUBECONFIG", run.kubeconfig())
         .status()
         .with_context(|| format!("cannot run {}", kubectl.display()))?;
-    Ok(u8::from(!(status.is_healthy() && nodes.success())))
+    let hollow = hollow_nodes(run);
+    match &hollow {
+        Ok((0, 0)) => {}
+        Ok((ready, all)) => say(&format!("and {all} hollow nodes, {ready} of them Ready")),
+        Err(error) => say(&format!("hollow nodes: {error}")),
+    }
+    let healthy = status.is_healthy() && nodes.success() && hollow.is_ok();
+    Ok(u8::from(!healthy))
+}
+
+/// How many hollow nodes are Ready, and how many there are.
+fn hollow_nodes(run: &RunDir) -> anyhow::Result<(usize, usize)> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let ask = async {
+        let client = api::client(&run.kubeconfig()).await?;
+        let label = format!("{}=true", hollow::LABEL);
+        anyhow::Ok(api::count_nodes(&client, &label).await?)
+    };
+    runtime()?
+        .block_on(async { tokio::time::timeout(LIMIT, ask).await })
+        .context("no answer from the API server")?
+}
+
+/// Writes a line for a person. Whoever reads may have read enough.
+fn say(line: &str) {
+    writeln!(io::stdout(), "{line}").unwrap_or_default();
 }
 
 fn print_components(components: &[ComponentStatus]) {
@@ -244,7 +276,7 @@ fn print_components(components: &[ComponentStatus]) {
             0 | 1 => String::new(),
             more => format!(", started {more} times"),
         };
-        println!("  {name:<24} {state}{again}");
+        say(&format!("  {name:<24} {state}{again}"));
     }
 }
 

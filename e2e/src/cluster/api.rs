@@ -42,11 +42,12 @@ pub async fn node_is_ready(client: &Client, name: &str) -> Result<(), String> {
     }
 }
 
-/// How many nodes with this label (`key=value`) are Ready.
-pub async fn ready_nodes(client: &Client, label: &str) -> Result<usize, kube::Error> {
+/// How many nodes with this label (`key=value`) are Ready, and how many there are.
+pub async fn count_nodes(client: &Client, label: &str) -> Result<(usize, usize), kube::Error> {
     let nodes: Api<Node> = Api::all(client.clone());
     let found = nodes.list(&ListParams::default().labels(label)).await?;
-    Ok(found.iter().filter(|node| is_ready_node(node)).count())
+    let ready = found.iter().filter(|node| is_ready_node(node)).count();
+    Ok((ready, found.items.len()))
 }
 
 /// Whether pods can be created: each needs the service account that a controller makes.

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
+    net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -52,6 +53,7 @@ pub fn up(config: &ClusterConfig, report: &mut dyn FnMut(&Step)) -> Result<RunDi
     }
     run.create()?;
     refuse_running(&run)?;
+    check_port(config.port)?;
     packages::ensure(packages::CLUSTER)?;
     let mut families = toolchain::LOCAL_CLUSTER.to_vec();
     if config.hollow > 0 {
@@ -201,6 +203,17 @@ fn refuse_running(run: &RunDir) -> Result<(), ClusterError> {
             .map(|state| format!(" (supervisor process {})", state.pid))
             .unwrap_or_default(),
     })
+}
+
+/// Says early, and with a way out, what would otherwise stop the supervisor.
+fn check_port(port: u16) -> Result<(), ClusterError> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ClusterError::Config {
+            field: "port",
+            reason: format!("127.0.0.1:{port}: {error}; choose another with --port"),
+        }),
+    }
 }
 
 /// Removes what a killed cluster of the same name left.

@@ -4,6 +4,15 @@ use std::{ffi::OsString, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Where a component takes requests, inside the namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A port on 127.0.0.1.
+    Port(u16),
+    /// A unix socket.
+    Socket(PathBuf),
+}
+
 /// How to run a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentSpec {
@@ -13,6 +22,8 @@ pub struct ComponentSpec {
     pub program: PathBuf,
     /// Arguments.
     pub arguments: Vec<OsString>,
+    /// Where it takes requests, if that tells when it is at work.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl ComponentSpec {
@@ -29,7 +40,15 @@ impl ComponentSpec {
             name: name.to_owned(),
             program: program.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
+            endpoint: None,
         }
+    }
+
+    /// The same component, which takes requests there once it is at work.
+    #[must_use]
+    pub fn listening_on(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    net::Ipv4Addr,
     path::PathBuf,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -12,16 +13,24 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::{process::Child, sync::watch, time::timeout};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    process::Child,
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
-    component::{ComponentSpec, ComponentState, ComponentStatus},
+    component::{ComponentSpec, ComponentState, ComponentStatus, Endpoint},
     error::{ClusterError, at, system},
 };
 use crate::program;
 
 /// How long a component may take to end after SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a component may take from its start until it takes requests.
+const LISTEN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
 
 struct Entry {
     spec: ComponentSpec,
@@ -101,6 +110,40 @@ impl Components {
     pub fn start_again(&self, name: &str) -> Result<(), ClusterError> {
         let spec = self.with(name, |entry| entry.spec.clone())?;
         self.start(spec)
+    }
+
+    /// Waits until a component that was started takes requests, or ended instead.
+    pub async fn wait_for_endpoint(&self, name: &str) -> Result<(), ClusterError> {
+        let (endpoint, state) = self.with(name, |entry| {
+            (entry.spec.endpoint.clone(), entry.state.subscribe())
+        })?;
+        let Some(endpoint) = endpoint else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + LISTEN;
+        loop {
+            let connected = match &endpoint {
+                Endpoint::Port(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, *port))
+                    .await
+                    .map(drop),
+                Endpoint::Socket(path) => UnixStream::connect(path).await.map(drop),
+            };
+            let Err(error) = connected else {
+                return Ok(());
+            };
+            let found = state.borrow().clone();
+            if found.pid().is_none() {
+                return Err(wrong_state(name, found.to_string(), "reached"));
+            }
+            if Instant::now() >= deadline {
+                return Err(ClusterError::Timeout {
+                    what: format!("{name} to take requests"),
+                    seconds: LISTEN.as_secs(),
+                    last: error.to_string(),
+                });
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// Ends a component and waits until it is gone.
@@ -321,6 +364,23 @@ mod tests {
         assert!(components.stop("a", Signal::TERM).await.is_err());
         components.start_again("a").unwrap();
         assert_eq!(components.status()[0].starts, 2);
+        components.stop("a", Signal::KILL).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn endpoint_is_awaited_and_its_absence_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let components = components(&folder);
+        let socket = folder.path().join("s");
+        let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let spec = |name: &str, socket: PathBuf| {
+            ComponentSpec::new(name, "/bin/sleep", ["1000"]).listening_on(Endpoint::Socket(socket))
+        };
+        components.start(spec("a", socket)).unwrap();
+        components.wait_for_endpoint("a").await.unwrap();
+        components.start(spec("b", "/nonexistent".into())).unwrap();
+        components.stop("b", Signal::KILL).await.unwrap();
+        assert!(components.wait_for_endpoint("b").await.is_err());
         components.stop("a", Signal::KILL).await.unwrap();
     }
 

@@ -55,12 +55,12 @@ pub enum Request {
         /// Start it again after so many milliseconds; the answer comes before that.
         start_after_millis: Option<u64>,
     },
-    /// Start a component that ended.
+    /// Start a component that ended; answered when it takes requests again, where it does.
     Start {
         /// Which.
         component: String,
     },
-    /// End a component and start it again at once.
+    /// End a component and start it again at once; answered when it takes requests again, where it does.
     Restart {
         /// Which.
         component: String,
@@ -190,10 +190,14 @@ async fn answer(
             });
             Ok(())
         }
-        Request::Start { component } => components.start_again(&component),
+        Request::Start { component } => {
+            components.start_again(&component)?;
+            components.wait_for_endpoint(&component).await
+        }
         Request::Restart { component, ending } => {
             components.stop(&component, ending.signal()).await?;
-            components.start_again(&component)
+            components.start_again(&component)?;
+            components.wait_for_endpoint(&component).await
         }
         Request::Pause {
             component,

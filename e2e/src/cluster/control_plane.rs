@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{component::ComponentSpec, network, run_dir::RunDir};
+use super::{
+    component::{ComponentSpec, Endpoint},
+    network,
+    run_dir::RunDir,
+};
 use crate::{
     cache::Cache,
     pki::{CertificateFolder, names},
@@ -75,6 +79,7 @@ pub(super) fn etcd(site: &Site<'_>) -> ComponentSpec {
             flag("quota-backend-bytes", 4_u64 << 30),
         ],
     )
+    .listening_on(Endpoint::Port(2379))
 }
 
 /// The API server, on the address of the `kubernetes` Service and every other.
@@ -125,6 +130,7 @@ pub(super) fn api_server(site: &Site<'_>) -> ComponentSpec {
             "--enable-aggregator-routing".to_owned(),
         ],
     )
+    .listening_on(Endpoint::Port(network::API_PORT))
 }
 
 /// The built-in controllers.
@@ -159,9 +165,22 @@ pub(super) fn scheduler(site: &Site<'_>, config: Option<&Path>) -> ComponentSpec
     site.spec(component::SCHEDULER, arguments)
 }
 
-/// The text of a scheduler configuration with the path of its kubeconfig in place.
-pub(super) fn scheduler_config(template: &str, kubeconfig: &Path) -> String {
-    template.replace("__KUBECONFIG__", &kubeconfig.display().to_string())
+/// A scheduler configuration with the path of its kubeconfig in place, and the request rates of a test cluster unless it has its own.
+pub(super) fn scheduler_config(
+    template: &str,
+    kubeconfig: &Path,
+) -> Result<String, serde_yaml::Error> {
+    let text = template.replace("__KUBECONFIG__", &kubeconfig.display().to_string());
+    let mut config: serde_yaml::Value = serde_yaml::from_str(&text)?;
+    if let Some(connection) = config
+        .get_mut("clientConnection")
+        .and_then(serde_yaml::Value::as_mapping_mut)
+    {
+        for (key, rate) in [("qps", CLIENT_QPS), ("burst", CLIENT_BURST)] {
+            connection.entry(key.into()).or_insert_with(|| rate.into());
+        }
+    }
+    serde_yaml::to_string(&config)
 }
 
 fn own_kubeconfig(site: &Site<'_>, name: &str) -> Vec<String> {
@@ -268,9 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn kubeconfig_is_put_into_the_scheduler_configuration() {
-        let text = scheduler_config("kubeconfig: __KUBECONFIG__\n", Path::new("/k"));
-        assert_eq!(text, "kubeconfig: /k\n");
+    fn scheduler_configuration_gets_its_kubeconfig_and_missing_rates() {
+        let template = "clientConnection: {kubeconfig: __KUBECONFIG__, qps: 7}\nextenders: []\n";
+        let text = scheduler_config(template, Path::new("/k")).unwrap();
+        let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(value["clientConnection"]["kubeconfig"], "/k");
+        assert_eq!(value["clientConnection"]["qps"], 7);
+        assert_eq!(value["clientConnection"]["burst"], CLIENT_BURST);
+        assert!(scheduler_config("a: [", Path::new("/k")).is_err());
     }
 
     #[test]

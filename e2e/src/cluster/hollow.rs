@@ -54,9 +54,9 @@ pub(super) async fn start(
         "hollow nodes to be Ready",
         LIMIT,
         components,
-        async || match api::ready_nodes(client, &label).await {
-            Ok(ready) if ready >= wanted => Ok(()),
-            Ok(ready) => Err(format!("{ready} of {count}")),
+        async || match api::count_nodes(client, &label).await {
+            Ok((ready, _)) if ready >= wanted => Ok(()),
+            Ok((ready, _)) => Err(format!("{ready} of {count}")),
             Err(error) => Err(error.to_string()),
         },
     )

@@ -2,11 +2,18 @@
 //!
 //! `/run`, `/var/lib` and `/var/log` are private to the cluster, so every socket and folder is where any other node has it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
-use super::{component::ComponentSpec, control_plane::Site, network};
+use super::{
+    component::{ComponentSpec, Endpoint},
+    control_plane::Site,
+    network,
+};
 use crate::{image::catalogue, pki::names};
 
 /// Component names.
@@ -22,6 +29,9 @@ pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Base name of the host node's certificate files.
 pub(super) const KUBELET_CERTIFICATE: &str = "kubelet";
+
+/// The kubelet's usual port; it listens on every address of the node.
+const KUBELET_PORT: u16 = 10_250;
 
 /// Most pods on the node.
 const MAX_PODS: u32 = 200;
@@ -51,6 +61,7 @@ pub(super) fn containerd(site: &Site<'_>, files: &NodeFiles) -> ComponentSpec {
         site.cache.program("containerd"),
         ["--config".into(), files.containerd.clone().into_os_string()],
     )
+    .listening_on(Endpoint::Socket(CONTAINERD_SOCKET.into()))
 }
 
 /// Configuration file of containerd.
@@ -124,6 +135,7 @@ pub(super) fn kubelet(site: &Site<'_>, files: &NodeFiles) -> ComponentSpec {
             format!("--hostname-override={}", network::HOST_NODE),
         ],
     )
+    .listening_on(Endpoint::Port(KUBELET_PORT))
 }
 
 /// Configuration file of the kubelet. `cgroup` is its cgroup root.
@@ -132,7 +144,7 @@ pub(super) fn kubelet_config(site: &Site<'_>, cgroup: &str) -> String {
     let value = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": network::HOST_ADDRESS,
+        "address": Ipv4Addr::UNSPECIFIED,
         "readOnlyPort": 0,
         "healthzPort": 0,
         "failCgroupV1": false,

@@ -240,7 +240,13 @@ fn write_files(
     let text = fs::read_to_string(template).map_err(at(template))?;
     let file = site.run.file("scheduler.yaml");
     let kubeconfig = site.kubeconfig(names::SCHEDULER);
-    write(&file, &control_plane::scheduler_config(&text, &kubeconfig))?;
+    let text = control_plane::scheduler_config(&text, &kubeconfig).map_err(|error| {
+        ClusterError::Format {
+            path: template.clone(),
+            reason: error.to_string(),
+        }
+    })?;
+    write(&file, &text)?;
     Ok(Some(file))
 }
 
