@@ -13,7 +13,8 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Spread over the best 8 (measured: `docs`, extender cost: 8 of 420 names keep four fifths of the rate without an extender).
+    /// Spread over the best 8 (measured with kube-scheduler 1.36 and 1,000 nodes: 8 of 420
+    /// names keep four fifths of the rate without an extender, all names less than half).
     fn default() -> Self {
         Self {
             strategy: Strategy::Spread,

@@ -42,7 +42,7 @@ pub enum RequestError {
         pod: String,
         /// What is wrong with it.
         #[source]
-        source: QosError,
+        source: Box<QosError>,
     },
 }
 
@@ -152,7 +152,7 @@ fn level(annotations: Option<&BTreeMap<String, String>>, pod: &str) -> Result<Le
     match parsed.errors.into_iter().find(QosError::is_malformed) {
         Some(source) => Err(RequestError::Annotation {
             pod: pod.to_owned(),
-            source,
+            source: Box::new(source),
         }),
         None => Ok(parsed.qos.level),
     }

@@ -1,4 +1,11 @@
 //! Bind against a scripted API: what is sent, and what becomes of the charge.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod rig;
 
@@ -300,7 +307,7 @@ async fn after_a_restart_a_pod_that_is_bound_already_is_a_success() {
     let (rig, mut api) = Rig::new();
     assert_eq!(
         bind(&rig, async {
-            drop(serve(&mut api, found(POD_UID, Some("node-a"))).await)
+            drop(serve(&mut api, found(POD_UID, Some("node-a"))).await);
         })
         .await,
         ""
@@ -312,7 +319,7 @@ async fn a_replaced_pod_of_the_same_name_is_not_bound() {
     let (rig, mut api) = Rig::new();
     rig.offer("node-a", 1);
     let error = bind(&rig, async {
-        drop(serve(&mut api, found("another", None)).await)
+        drop(serve(&mut api, found("another", None)).await);
     })
     .await;
     assert!(error.contains("replaced by another of its name"), "{error}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use katalyst_core::reclaimed::Reclaimed;
 
 use super::view::UnixMillis;
+use crate::request::Uid;
 
 /// What a pod takes, and what preemption must know about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,9 +29,11 @@ pub struct Place {
     pub node: Arc<str>,
     /// Attempts to bind that are under way.
     pub in_flight: u32,
-    /// An attempt ended without a verdict, first at this time.
+    /// An attempt ended without a verdict, last at this time.
     pub doubted_since: Option<UnixMillis>,
-    /// An attempt succeeded while this listing of pods was the latest; the watch will confirm it.
+    /// The epoch of the books in which the oldest of them began.
+    pub sent_during: u64,
+    /// An attempt succeeded in this epoch; the watch will confirm it.
     pub committed_during: Option<u64>,
     /// The watch has shown the pod on the node.
     pub bound: bool,
@@ -41,9 +44,25 @@ impl Place {
         Self {
             node,
             in_flight: 0,
+            sent_during: 0,
             doubted_since: None,
             committed_during: None,
             bound: false,
+        }
+    }
+
+    /// Another attempt begins.
+    pub(super) fn send(&mut self, epoch: u64) {
+        if self.in_flight == 0 {
+            self.sent_during = epoch;
+        }
+        self.in_flight += 1;
+    }
+
+    /// The success was real, but the pod may have ended since, unseen.
+    pub(super) fn doubt_if_committed(&mut self, now: UnixMillis) {
+        if self.committed_during.take().is_some() {
+            self.doubted_since = Some(now);
         }
     }
 
@@ -54,6 +73,21 @@ impl Place {
             || self.doubted_since.is_some()
             || self.committed_during.is_some()
     }
+}
+
+/// A pod's binding whose outcome is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// The pod.
+    pub uid: Uid,
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    /// The node it may be on.
+    pub node: Arc<str>,
+    /// Since when.
+    pub since: UnixMillis,
+    /// The epoch of the books when the doubt was read.
+    pub epoch: u64,
 }
 
 /// A pod and the nodes it is charged to: one, except while it is unclear which of two attempts wins.

@@ -8,7 +8,7 @@ mod entry;
 mod view;
 
 pub use books::{Assumption, Books, Offer, Refusal, Settlement};
-pub use entry::{Charge, Entry, Place};
+pub use entry::{Charge, Doubt, Entry, Place};
 pub use view::{NodeCell, NodeView, Rejection, Table, UnixMillis, fnv1a};
 
 use std::sync::Arc;
@@ -20,19 +20,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::request::Uid;
-
-/// A pod's binding whose outcome is not known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
-    /// The pod.
-    pub uid: Uid,
-    /// `namespace/name`.
-    pub name: Arc<str>,
-    /// The node it may be on.
-    pub node: Arc<str>,
-    /// Since when.
-    pub since: UnixMillis,
-}
 
 /// A pod that preemption may consider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +125,8 @@ impl Ledger {
     }
 
     /// See [`Books::finish_pods`].
-    pub fn finish_pods(&self) {
-        self.write(Books::finish_pods);
+    pub fn finish_pods(&self, now: UnixMillis) {
+        self.write(|books| books.finish_pods(now));
     }
 
     /// See [`Books::assume`].
@@ -159,31 +146,13 @@ impl Ledger {
     }
 
     /// See [`Books::resolve`].
-    pub fn resolve(&self, uid: &str, node: &str, settlement: Settlement) {
-        self.write(|books| books.resolve(uid, node, settlement));
+    pub fn resolve(&self, doubt: &Doubt, settlement: Settlement) {
+        self.write(|books| books.resolve(doubt, settlement));
     }
 
-    /// Bindings without a verdict, where no attempt is under way.
+    /// See [`Books::doubts`].
     pub fn doubts(&self) -> Vec<Doubt> {
-        let books = self.books.lock();
-        let doubts = books.pods().flat_map(|(uid, entry)| {
-            entry
-                .places
-                .iter()
-                .filter(|place| {
-                    place.in_flight == 0 && !place.bound && place.committed_during.is_none()
-                })
-                .filter_map(|place| {
-                    let since = place.doubted_since?;
-                    Some(Doubt {
-                        uid: uid.clone(),
-                        name: entry.charge.name.clone(),
-                        node: place.node.clone(),
-                        since,
-                    })
-                })
-        });
-        doubts.collect()
+        self.books.lock().doubts()
     }
 
     /// How many pods are charged without the watch having shown them on their node.

@@ -187,7 +187,7 @@ impl Binder {
             if settlement != Settlement::Unknown {
                 tracing::info!(pod = %doubt.name, node = %doubt.node, ?settlement, "the outcome of a binding has become clear");
             }
-            ledger.resolve(&doubt.uid, &doubt.node, settlement);
+            ledger.resolve(&doubt, settlement);
         }
     }
 

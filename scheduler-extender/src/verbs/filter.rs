@@ -64,7 +64,7 @@ pub fn filter<'a>(
                 index,
             ),
             Err(rejection) if best.is_empty() => {
-                rejected.push((index, rejection, rejection.resolvable(&view, pod.priority)))
+                rejected.push((index, rejection, rejection.resolvable(&view, pod.priority)));
             }
             Err(_) => {}
         }
@@ -153,22 +153,19 @@ impl<'a> Decision<'a> {
                         .filter_map(|index| self.names.get(*index))
                         .map(AsRef::as_ref)
                         .collect(),
-                )
+                );
             }
         }
         if passing.is_empty() {
             let reasons = |wanted: bool| {
-                let wanted = self
+                let listed = self
                     .rejected
                     .iter()
-                    .filter(move |(_, _, resolvable)| *resolvable == wanted);
-                FailedNodes(
-                    wanted
-                        .filter_map(|(index, rejection, _)| {
-                            Some((self.names.get(*index)?.as_ref(), rejection.reason()))
-                        })
-                        .collect(),
-                )
+                    .filter(|(_, _, resolvable)| *resolvable == wanted);
+                let named = listed.filter_map(|(index, rejection, _)| {
+                    Some((self.names.get(*index)?.as_ref(), rejection.reason()))
+                });
+                FailedNodes(named.collect())
             };
             result.failed_nodes = reasons(true);
             result.failed_and_unresolvable_nodes = reasons(false);

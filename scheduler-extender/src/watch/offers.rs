@@ -1,6 +1,6 @@
 //! Custom resources of nodes into offers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, pin_mut};
@@ -35,7 +35,7 @@ pub async fn watch_offers(
         .default_backoff()
         .take_until(stopping.cancelled_owned());
     pin_mut!(events);
-    let mut complaints = HashMap::new();
+    let mut complaints = BTreeMap::new();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -46,7 +46,7 @@ pub async fn watch_offers(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "watch of CustomNodeResources broke; what is known stays until it is back")
+                tracing::warn!(%error, "watch of CustomNodeResources broke; what is known stays until it is back");
             }
         }
     }
@@ -57,7 +57,7 @@ pub async fn watch_offers(
 pub fn apply_offer(
     extender: &Extender,
     event: Event<GuardedCnr>,
-    complaints: &mut HashMap<String, String>,
+    complaints: &mut BTreeMap<String, String>,
 ) {
     extender.saw_offer();
     let ledger = extender.ledger();
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    fn offer(status: serde_json::Value) -> Offer {
+    fn offer(status: &serde_json::Value) -> Offer {
         let object = json!({
             "apiVersion": "node.katalyst.kubewharf.io/v1alpha1", "kind": "CustomNodeResource",
             "metadata": {"name": "n"}, "spec": {}, "status": status,
@@ -162,20 +162,20 @@ mod tests {
             agent_ready: true,
             reported: 1_767_225_600_000,
         };
-        assert_eq!(offer(status("4k", "True")), expected);
+        assert_eq!(offer(&status("4k", "True")), expected);
     }
 
     #[test]
     fn a_node_whose_agent_is_silent_or_never_spoke_is_not_ready() {
         assert!(matches!(
-            offer(status("4k", "False")),
+            offer(&status("4k", "False")),
             Offer::Known {
                 agent_ready: false,
                 ..
             }
         ));
         assert!(matches!(
-            offer(json!({})),
+            offer(&json!({})),
             Offer::Known {
                 agent_ready: false,
                 reported: UnixMillis::MIN,
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_named_with_field_and_value() {
-        let Offer::Malformed { message } = offer(status("many", "True")) else {
+        let Offer::Malformed { message } = offer(&status("many", "True")) else {
             panic!("accepted")
         };
         assert!(message.starts_with("status.resources.allocatable[resource.katalyst.kubewharf.io/reclaimed_millicpu]: \"many\""), "{message}");
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_wrong_type_is_malformed_and_not_an_error_of_the_watch() {
         assert!(matches!(
-            offer(json!({"conditions": "fine"})),
+            offer(&json!({"conditions": "fine"})),
             Offer::Malformed { .. }
         ));
     }

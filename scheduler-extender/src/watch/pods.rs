@@ -40,7 +40,7 @@ pub async fn watch_pods(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "watch of pods broke; what is known stays until it is back")
+                tracing::warn!(%error, "watch of pods broke; what is known stays until it is back");
             }
         }
     }
@@ -53,7 +53,7 @@ pub fn apply_pod(extender: &Extender, event: Event<Pod>) {
     let ledger = extender.ledger();
     match event {
         Event::Init => ledger.begin_pods(),
-        Event::InitDone => ledger.finish_pods(),
+        Event::InitDone => ledger.finish_pods(extender.now()),
         Event::Delete(pod) => {
             if let Some(uid) = pod.metadata.uid.as_deref() {
                 ledger.gone(uid);

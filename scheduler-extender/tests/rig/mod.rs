@@ -34,11 +34,16 @@ pub struct Rig {
     clock: Arc<AtomicI64>,
 }
 
+/// A client, and the script that answers it.
+pub fn client() -> (kube::Client, ApiHandle) {
+    let (service, handle) =
+        tower_test::mock::pair::<Request<kube::client::Body>, Response<kube::client::Body>>();
+    (kube::Client::new(service, "default"), handle)
+}
+
 impl Rig {
     pub fn new() -> (Self, ApiHandle) {
-        let (service, handle) =
-            tower_test::mock::pair::<Request<kube::client::Body>, Response<kube::client::Body>>();
-        let client = kube::Client::new(service, "default");
+        let (client, handle) = client();
         let process = Process::new(COMPONENT, LogControl::detached());
         let metrics = ExtenderMetrics::new(&process.metrics);
         let clock = Arc::new(AtomicI64::new(1_000_000));

@@ -4,13 +4,18 @@
 //! by time: an entry ends when the binding is definitely refused, when the pod is seen bound elsewhere, or when it is gone. That
 //! is what makes double booking impossible while the API server is slow.
 
+mod bindings;
+mod pods;
+
+pub use bindings::{Assumption, Refusal, Settlement};
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use katalyst_core::reclaimed::Reclaimed;
 
-use super::entry::{Charge, Entry, Place};
-use super::view::{NodeCell, NodeView, Rejection, Table, UnixMillis};
+use crate::ledger::entry::{Entry, Place};
+use crate::ledger::view::{NodeCell, NodeView, Table, UnixMillis};
 use crate::request::Uid;
 
 /// What a node's custom resource says.
@@ -32,37 +37,6 @@ pub enum Offer {
     },
 }
 
-/// What came of asking for a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Assumption {
-    /// The place is charged: send the binding, then settle.
-    Charged,
-    /// The pod is on that node already: nothing to send, nothing to settle.
-    AlreadyThere,
-}
-
-/// Why a place is not given.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The node cannot take the pod any more.
-    #[error("{}", .0.reason())]
-    Rejected(Rejection),
-    /// The pod is on another node.
-    #[error("pod is already bound to node {0}")]
-    Elsewhere(Arc<str>),
-}
-
-/// How an attempt to bind ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
-    /// The pod is on the node.
-    Bound,
-    /// It is not, and this attempt will not put it there.
-    Refused,
-    /// Nobody knows yet.
-    Unknown,
-}
-
 #[derive(Debug)]
 struct Account {
     cell: Arc<NodeCell>,
@@ -76,8 +50,9 @@ pub struct Books {
     nodes: HashMap<Arc<str>, Account>,
     pods: HashMap<Uid, Entry>,
     version: u64,
-    /// Counts listings of pods; a binding that succeeded before a listing began must be in it.
-    listing: u64,
+    /// Grows when a listing of pods begins and when it is complete. A binding that succeeded in an earlier epoch than the one in
+    /// which a listing began must be in that listing; of one that succeeded meanwhile the watch may never tell.
+    epoch: u64,
     listed_pods: Option<HashSet<Uid>>,
     listed_nodes: Option<HashSet<Arc<str>>>,
     table_changed: bool,
@@ -124,158 +99,6 @@ impl Books {
             .collect();
         for name in gone {
             self.withdraw(&name);
-        }
-    }
-
-    // === pods ===
-
-    /// A listing of pods begins.
-    pub fn begin_pods(&mut self) {
-        self.listing += 1;
-        self.listed_pods = Some(HashSet::new());
-    }
-
-    /// A pod was seen on a node. This is the truth: charges to other nodes end.
-    pub fn seen(&mut self, uid: &Uid, node: &str, charge: Charge) {
-        if let Some(listed) = &mut self.listed_pods {
-            listed.insert(uid.clone());
-        }
-        let name = self.open(node);
-        let entry = self.pods.entry(uid.clone()).or_default();
-        entry.charge = charge;
-        let in_flight = entry.place(&name).map_or(0, |place| place.in_flight);
-        let places = std::mem::replace(
-            &mut entry.places,
-            vec![Place {
-                in_flight,
-                bound: true,
-                ..Place::new(name.clone())
-            }],
-        );
-        for place in places.into_iter().filter(|place| place.node != name) {
-            self.detach(uid, &place.node);
-        }
-        self.attach(uid, &name);
-    }
-
-    /// A pod is gone, or has ended.
-    pub fn gone(&mut self, uid: &str) {
-        if let Some((uid, entry)) = self.pods.remove_entry(uid) {
-            for place in entry.places {
-                self.detach(&uid, &place.node);
-            }
-        }
-    }
-
-    /// A listing of pods is complete: what was bound before it began and is not in it has gone.
-    pub fn finish_pods(&mut self) {
-        let listed = self.listed_pods.take().unwrap_or_default();
-        let listing = self.listing;
-        let absent: Vec<Uid> = self
-            .pods
-            .keys()
-            .filter(|uid| !listed.contains(*uid))
-            .cloned()
-            .collect();
-        for uid in absent {
-            self.retain_places(&uid, |place| {
-                !place.bound
-                    && place
-                        .committed_during
-                        .is_none_or(|during| during >= listing)
-            });
-        }
-    }
-
-    // === bindings ===
-
-    /// Charges a pod to a node, if it fits there now.
-    pub fn assume(
-        &mut self,
-        uid: &Uid,
-        node: &str,
-        charge: Charge,
-        now: UnixMillis,
-        stale_after: i64,
-    ) -> Result<Assumption, Refusal> {
-        if let Some(entry) = self.pods.get_mut(uid) {
-            if let Some(place) = entry
-                .places
-                .iter()
-                .find(|place| place.bound || place.committed_during.is_some())
-            {
-                return if *place.node == *node {
-                    Ok(Assumption::AlreadyThere)
-                } else {
-                    Err(Refusal::Elsewhere(place.node.clone()))
-                };
-            }
-            if let Some(place) = entry.place_mut(node) {
-                place.in_flight += 1;
-                return Ok(Assumption::Charged);
-            }
-        }
-        let view = self
-            .nodes
-            .get(node)
-            .map_or(NodeView::UNKNOWN, |account| account.cell.view());
-        view.check(&charge.amount, now, stale_after)
-            .map_err(Refusal::Rejected)?;
-        let name = self.open(node);
-        let entry = self.pods.entry(uid.clone()).or_default();
-        entry.charge = charge;
-        entry.places.push(Place {
-            in_flight: 1,
-            ..Place::new(name.clone())
-        });
-        self.attach(uid, &name);
-        Ok(Assumption::Charged)
-    }
-
-    /// Records how an attempt ended that [`Books::assume`] allowed.
-    pub fn settle(&mut self, uid: &str, node: &str, settlement: Settlement, now: UnixMillis) {
-        let listing = self.listing;
-        let Some(place) = self
-            .pods
-            .get_mut(uid)
-            .and_then(|entry| entry.place_mut(node))
-        else {
-            return;
-        };
-        place.in_flight = place.in_flight.saturating_sub(1);
-        match settlement {
-            Settlement::Bound => place.committed_during = Some(listing),
-            Settlement::Unknown => place.doubted_since = place.doubted_since.or(Some(now)),
-            Settlement::Refused => {}
-        }
-        self.tidy(uid, node, settlement);
-    }
-
-    /// Ends a doubt: the pod was looked at after the attempt can no longer be under way.
-    pub fn resolve(&mut self, uid: &str, node: &str, settlement: Settlement) {
-        let listing = self.listing;
-        let Some(place) = self
-            .pods
-            .get_mut(uid)
-            .and_then(|entry| entry.place_mut(node))
-        else {
-            return;
-        };
-        if settlement == Settlement::Unknown {
-            return;
-        }
-        place.doubted_since = None;
-        if settlement == Settlement::Bound {
-            place.committed_during = Some(listing);
-        }
-        self.tidy(uid, node, settlement);
-    }
-
-    fn tidy(&mut self, uid: &str, node: &str, settlement: Settlement) {
-        if settlement == Settlement::Bound {
-            self.retain_places(uid, |place| *place.node == *node);
-        } else {
-            self.retain_places(uid, |place| *place.node != *node || place.holds());
         }
     }
 

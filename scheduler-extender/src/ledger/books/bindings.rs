@@ -1,0 +1,163 @@
+//! Charges for bindings: made before the Binding is sent, settled by what is known of it afterwards.
+
+use std::sync::Arc;
+
+use super::Books;
+use crate::ledger::entry::{Charge, Doubt, Place};
+use crate::ledger::view::{NodeView, Rejection, UnixMillis};
+use crate::request::Uid;
+
+/// What came of asking for a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assumption {
+    /// The place is charged: send the binding, then settle.
+    Charged,
+    /// The pod is on that node already: nothing to send, nothing to settle.
+    AlreadyThere,
+}
+
+/// Why a place is not given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The node cannot take the pod any more.
+    #[error("{}", .0.reason())]
+    Rejected(Rejection),
+    /// The pod is on another node.
+    #[error("pod is already bound to node {0}")]
+    Elsewhere(Arc<str>),
+}
+
+/// How an attempt to bind ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// The pod is on the node.
+    Bound,
+    /// It is not, and this attempt will not put it there.
+    Refused,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+impl Books {
+    /// Charges a pod to a node, if it fits there now.
+    pub fn assume(
+        &mut self,
+        uid: &Uid,
+        node: &str,
+        charge: Charge,
+        now: UnixMillis,
+        stale_after: i64,
+    ) -> Result<Assumption, Refusal> {
+        if let Some(entry) = self.pods.get_mut(uid) {
+            if let Some(place) = entry
+                .places
+                .iter()
+                .find(|place| place.bound || place.committed_during.is_some())
+            {
+                return if *place.node == *node {
+                    Ok(Assumption::AlreadyThere)
+                } else {
+                    Err(Refusal::Elsewhere(place.node.clone()))
+                };
+            }
+            let epoch = self.epoch;
+            if let Some(place) = entry.place_mut(node) {
+                place.send(epoch);
+                return Ok(Assumption::Charged);
+            }
+        }
+        let view = self
+            .nodes
+            .get(node)
+            .map_or(NodeView::UNKNOWN, |account| account.cell.view());
+        view.check(&charge.amount, now, stale_after)
+            .map_err(Refusal::Rejected)?;
+        let name = self.open(node);
+        let entry = self.pods.entry(uid.clone()).or_default();
+        entry.charge = charge;
+        let mut place = Place::new(name.clone());
+        place.send(self.epoch);
+        entry.places.push(place);
+        self.attach(uid, &name);
+        Ok(Assumption::Charged)
+    }
+
+    /// Records how an attempt ended that [`Books::assume`] allowed.
+    pub fn settle(&mut self, uid: &str, node: &str, settlement: Settlement, now: UnixMillis) {
+        let epoch = self.epoch;
+        let Some(place) = self.place_mut(uid, node) else {
+            return;
+        };
+        place.in_flight = place.in_flight.saturating_sub(1);
+        match settlement {
+            Settlement::Bound => {
+                place.committed_during = Some(epoch);
+                // A listing began or ended meanwhile: it may have missed the pod, and the watch its end.
+                if place.sent_during != epoch {
+                    place.doubt_if_committed(now);
+                }
+            }
+            Settlement::Unknown => place.doubted_since = Some(now),
+            Settlement::Refused => {}
+        }
+        self.tidy(uid, node, settlement);
+    }
+
+    /// Ends a doubt after the pod was looked at, unless it is another doubt by now.
+    pub fn resolve(&mut self, doubt: &Doubt, settlement: Settlement) {
+        let epoch = self.epoch;
+        let Some(place) = self.place_mut(&doubt.uid, &doubt.node) else {
+            return;
+        };
+        let outdated = place.doubted_since != Some(doubt.since);
+        let uncertain = match settlement {
+            Settlement::Bound => doubt.epoch != epoch,
+            Settlement::Refused => false,
+            Settlement::Unknown => true,
+        };
+        if outdated || uncertain {
+            return;
+        }
+        place.doubted_since = None;
+        if settlement == Settlement::Bound {
+            place.committed_during = Some(epoch);
+        }
+        self.tidy(&doubt.uid, &doubt.node, settlement);
+    }
+
+    /// Bindings without a verdict, where no attempt is under way.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let places = self
+            .pods
+            .iter()
+            .flat_map(|(uid, entry)| entry.places.iter().map(move |place| (uid, entry, place)));
+        let doubts = places
+            .filter(|(_, _, place)| {
+                place.in_flight == 0 && !place.bound && place.committed_during.is_none()
+            })
+            .filter_map(|(uid, entry, place)| {
+                Some(Doubt {
+                    uid: uid.clone(),
+                    name: entry.charge.name.clone(),
+                    node: place.node.clone(),
+                    since: place.doubted_since?,
+                    epoch: self.epoch,
+                })
+            });
+        doubts.collect()
+    }
+
+    fn place_mut(&mut self, uid: &str, node: &str) -> Option<&mut Place> {
+        self.pods
+            .get_mut(uid)
+            .and_then(|entry| entry.place_mut(node))
+    }
+
+    fn tidy(&mut self, uid: &str, node: &str, settlement: Settlement) {
+        if settlement == Settlement::Bound {
+            self.retain_places(uid, |place| *place.node == *node);
+        } else {
+            self.retain_places(uid, |place| *place.node != *node || place.holds());
+        }
+    }
+}
