@@ -9,6 +9,7 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 
 use crate::capacity;
+use crate::causes::with_causes;
 use crate::lifecycle;
 use crate::plan::{Target, Write};
 
@@ -104,7 +105,7 @@ impl Writer {
             Ok(Err(kube::Error::Api(status))) if refused(status.code) => {
                 Outcome::Refused(status.message.clone())
             }
-            Ok(Err(error)) => Outcome::Unavailable(error.to_string()),
+            Ok(Err(error)) => Outcome::Unavailable(with_causes(&error)),
             Err(_elapsed) => {
                 Outcome::Unavailable(format!("no answer within {:?}", self.timeout.min(left)))
             }

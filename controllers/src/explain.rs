@@ -14,6 +14,7 @@ use kube::api::{ApiResource, DynamicObject};
 
 use crate::COMPONENT;
 use crate::args::ExplainArgs;
+use crate::causes::with_causes;
 
 pub use table::render;
 
@@ -26,7 +27,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{}: {error:#}", COMPONENT.name);
+            eprintln!("{}: {}", COMPONENT.name, with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

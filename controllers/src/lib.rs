@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod args;
 pub mod capacity;
+mod causes;
 pub mod clock;
 pub mod complaints;
 pub mod explain;

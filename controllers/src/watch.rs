@@ -15,6 +15,7 @@ use rand::Rng;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::with_causes;
 use crate::clock::Clock;
 use crate::index::{Index, Kind};
 use crate::metrics::Meters;
@@ -97,7 +98,7 @@ pub async fn run<K: Send, S: Sink<K>>(
                     .write()
                     .watch_failed(S::KIND, shared.clock.now());
                 shared.meters.watch_failed(S::KIND);
-                shared.outage.failed(source, &error.to_string());
+                shared.outage.failed(source, &with_causes(&error));
                 tokio::select! {
                     () = stopping.cancelled() => return Ok(()),
                     () = tokio::time::sleep(restore.next_delay(&mut rng)) => {}

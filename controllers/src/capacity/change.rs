@@ -91,20 +91,16 @@ pub struct Standing {
 impl Standing {
     /// What stands once `decision` is written at `now` (Unix seconds).
     pub fn of(decision: &Decision, now: f64) -> Self {
-        let Decision { agent, estimate } = decision;
+        let estimate = decision.as_written();
         Self {
-            // As it is written: the schema refuses an offer above the capacity.
-            offered: Reclaimed {
-                cpu: estimate.offer.cpu.min(decision.capacity().cpu),
-                memory: estimate.offer.memory.min(decision.capacity().memory),
-            },
+            offered: estimate.offer,
             allocated: Reclaimed::new(estimate.cpu.allocated, estimate.memory.allocated),
             capacity: decision.capacity(),
             limited_by: [
                 Some(estimate.cpu.limited_by),
                 Some(estimate.memory.limited_by),
             ],
-            agent_reason: agent.reason().to_owned(),
+            agent_reason: decision.agent.reason().to_owned(),
             written_at: now,
         }
     }

@@ -3,29 +3,25 @@
 use katalyst_core::capacity::{Explanation, LimitedBy};
 use katalyst_core::units::{Bytes, Millicpu};
 
-use super::Decision;
+use super::{Decision, readable};
 
 /// One sentence: what is offered, and the rule that set each of the two numbers.
 pub(super) fn sentence(decision: &Decision) -> String {
-    let Decision { agent, estimate } = decision;
-    let offer = estimate.offer;
+    let (agent, estimate) = (&decision.agent, decision.as_written());
+    let (offered_cpu, offered_memory) = (estimate.offer.cpu, readable(estimate.offer.memory));
     if !agent.is_ready() {
-        let kept = if offer.is_zero() {
+        let kept = if estimate.offer.is_zero() {
             "nothing is offered".to_owned()
         } else {
             format!(
-                "only what runs already keeps its place ({} CPU, {} memory)",
-                offer.cpu, offer.memory
+                "only what runs already keeps its place ({offered_cpu} CPU, {offered_memory} memory)"
             )
         };
         return format!("{}, so {kept}", agent.message());
     }
     let cpu = because(&estimate.cpu, |value| Millicpu::new(value).to_string());
-    let memory = because(&estimate.memory, |value| Bytes::new(value).to_string());
-    format!(
-        "offers {} CPU ({cpu}) and {} memory ({memory})",
-        offer.cpu, offer.memory
-    )
+    let memory = because(&estimate.memory, |value| readable(Bytes::new(value)));
+    format!("offers {offered_cpu} CPU ({cpu}) and {offered_memory} memory ({memory})")
 }
 
 fn because(explanation: &Explanation, unit: impl Fn(u64) -> String) -> String {

@@ -8,11 +8,13 @@
 //! | `agent` | whether the node's agent reports, and the two conditions that say so |
 //! | `change` | whether a new decision differs enough from what stands to be written |
 //! | `message` | the one sentence that explains an offer |
+//! | `rounding` | amounts of memory that people can read |
 //! | `status` | the part of a CNR's status that this controller owns, written and read back |
 
 mod agent;
 mod change;
 mod message;
+mod rounding;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use katalyst_core::reclaimed::Reclaimed;
 
 pub use agent::Agent;
 pub use change::{Pace, Standing, StatusReason, due, holds};
+pub use rounding::readable;
 pub use status::{FIELD_MANAGER, patch, read_standing};
 
 use crate::index::{NodeView, Report};
@@ -36,6 +39,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The estimate as it is written. The exact one is where the slope goes on from.
+    pub fn as_written(&self) -> Estimate {
+        rounding::as_written(&self.estimate)
+    }
+
     /// The machine, as far as it is known.
     pub fn capacity(&self) -> Reclaimed {
         Reclaimed::new(self.estimate.cpu.capacity, self.estimate.memory.capacity)

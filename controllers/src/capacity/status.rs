@@ -55,10 +55,10 @@ pub enum Unreadable {
 pub fn patch(name: &str, decision: &Decision, live: &Value, now: Timestamp) -> Value {
     // The API's times have whole seconds.
     let now = now.round(Unit::Second).unwrap_or(now);
-    let estimate = &decision.estimate;
+    let estimate = decision.as_written();
     let ours = Ours {
         resources: Some(resources(&estimate.offer, &decision.capacity())),
-        reclaim: Some(reclaim_status(estimate, now, sentence(decision))),
+        reclaim: Some(reclaim_status(&estimate, now, sentence(decision))),
         conditions: conditions(&decision.agent, live, &Time(now)),
     };
     json!({

@@ -261,6 +261,7 @@ fn standing(cpu: u64) -> (Standing, Decision) {
 fn with_cpu(decision: &Decision, cpu: u64) -> Decision {
     let mut decision = decision.clone();
     decision.estimate.offer.cpu = Millicpu::new(cpu);
+    decision.estimate.cpu.offered = cpu;
     decision
 }
 

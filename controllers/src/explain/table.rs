@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use katalyst_core::capacity::LimitedBy;
-use katalyst_core::quantity::{format_bytes, parse_bytes};
-use katalyst_core::units::Bytes;
+use katalyst_core::quantity::parse_bytes;
 use katalyst_crds::constants::condition;
 use katalyst_crds::node::{CnrCondition, NodeMetricStatus, ReclaimExplanation, ReclaimStatus};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::capacity::readable;
 
 /// Why a CNR can't be explained.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +50,11 @@ pub fn render(node: &str, data: &Value, now: Timestamp) -> Result<String, Explai
         let _infallible = writeln!(out, "{}", text.trim_end());
     };
     line(format!(
-        "Node {node} {}",
-        reclaim.message.as_deref().unwrap_or("has no explanation")
+        "Node {node}: {}",
+        reclaim
+            .message
+            .as_deref()
+            .unwrap_or("there is no explanation")
     ));
     if let Some(agent) = conditions
         .iter()
@@ -141,17 +145,9 @@ fn plain(quantity: Option<&Quantity>) -> String {
     quantity.map_or_else(|| "-".to_owned(), |quantity| quantity.0.clone())
 }
 
-/// Bytes rounded to whole MiB once that is exact enough to be compared by eye.
 fn binary(quantity: Option<&Quantity>) -> String {
-    const MIB: u64 = 1 << 20;
     let text = plain(quantity);
-    match parse_bytes(&text) {
-        Ok(bytes) if bytes.get() >= 16 * MIB => {
-            let mib = bytes.get().saturating_add(MIB / 2) / MIB;
-            format_bytes(Bytes::new(mib.saturating_mul(MIB)))
-        }
-        _ => text,
-    }
+    parse_bytes(&text).map_or(text, readable)
 }
 
 fn agent_line(agent: &CnrCondition, report: Option<&NodeMetricStatus>, now: Timestamp) -> String {
@@ -254,7 +250,7 @@ mod tests {
         }});
         let text = render("n1", &data, "2026-11-24T05:00:12Z".parse().unwrap()).unwrap();
         for part in [
-            "Node n1 offers 2600m CPU and 5Gi memory",
+            "Node n1: offers 2600m CPU and 5Gi memory",
             "Agent reports, since 2026-11-24T04:00:00Z; last report 7 s ago; version 0.1.0, cgroup v2; no PSI",
             "Decided 12 s ago",
             "- services' peak                900m               2Gi   highest in 300 s, of which 120 s are measured",
@@ -290,7 +286,7 @@ mod tests {
         assert!(
             render("n1", &nonsense_beside, now)
                 .unwrap()
-                .contains("Node n1 has no explanation")
+                .contains("Node n1: there is no explanation")
         );
     }
 }
