@@ -1,5 +1,11 @@
 //! The validation rules of the definitions, each with what it lets pass and what it refuses.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a look-up that fails fails the test"
+)]
+
 use std::collections::BTreeSet;
 
 use katalyst_crds::schema;
@@ -181,15 +187,10 @@ fn every_rule_has_a_message_that_is_tested() {
                 for rule in fields
                     .get("x-kubernetes-validations")
                     .into_iter()
-                    .flat_map(|r| r.as_array())
+                    .filter_map(Value::as_array)
                     .flatten()
                 {
-                    messages.insert(
-                        rule["message"]
-                            .as_str()
-                            .expect("each rule has a message")
-                            .to_owned(),
-                    );
+                    messages.insert(rule["message"].as_str().unwrap().to_owned());
                 }
                 fields.values().for_each(|value| collect(value, messages));
             }
