@@ -27,6 +27,8 @@ pub mod component {
     pub const SCHEDULER: &str = "kube-scheduler";
     /// Services.
     pub const PROXY: &str = "kube-proxy";
+    /// Names of Services.
+    pub const DNS: &str = "coredns";
 }
 
 const ETCD_ENDPOINT: &str = "http://127.0.0.1:2379";
@@ -199,6 +201,31 @@ fn own_kubeconfig(site: &Site<'_>, name: &str) -> Vec<String> {
     arguments
 }
 
+/// CoreDNS, at the address that kubelets give to pods.
+pub(super) fn dns(site: &Site<'_>, config: &Path) -> ComponentSpec {
+    site.spec(
+        component::DNS,
+        vec!["-conf".to_owned(), config.display().to_string()],
+    )
+}
+
+/// Configuration file of CoreDNS. It knows the cluster's names and no others: there is no other network.
+pub(super) fn dns_config(site: &Site<'_>) -> String {
+    format!(
+        ".:53 {{
+    errors
+    kubernetes cluster.local in-addr.arpa {{
+        kubeconfig {kubeconfig}
+        pods insecure
+    }}
+    cache 5
+    loadbalance
+}}
+",
+        kubeconfig = site.kubeconfig(names::ADMIN).display(),
+    )
+}
+
 /// kube-proxy with nftables.
 pub(super) fn proxy(site: &Site<'_>, config: &Path) -> ComponentSpec {
     site.spec(component::PROXY, vec![path("config", config)])
@@ -260,6 +287,7 @@ mod tests {
                 controller_manager(site),
                 scheduler(site, None),
                 proxy(site, Path::new("/p")),
+                dns(site, Path::new("/p")),
             ] {
                 let name = spec.program.file_name().unwrap().to_str().unwrap();
                 assert!(

@@ -134,6 +134,7 @@ async fn start(
         components.start(control_plane::controller_manager(&site))?;
         components.start(control_plane::scheduler(&site, scheduler_config.as_deref()))?;
         components.start(control_plane::proxy(&site, &run.file("kube-proxy.yaml")))?;
+        components.start(control_plane::dns(&site, &run.file("Corefile")))?;
         wait_for_runtime(&images, &components).await?;
         components.start(host_node::kubelet(&site, &files))?;
         wait_for_node(&client, &components, network::HOST_NODE).await?;
@@ -234,6 +235,7 @@ fn write_files(
         &site.run.file("kube-proxy.yaml"),
         &control_plane::proxy_config(site),
     )?;
+    write(&site.run.file("Corefile"), &control_plane::dns_config(site))?;
     let Some(template) = &config.scheduler_config else {
         return Ok(None);
     };

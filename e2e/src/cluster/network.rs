@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lo    10.96.0.1            the `kubernetes` Service: the API server itself listens there
+//!       10.96.0.10           DNS: CoreDNS itself listens there
 //! br0   10.200.0.1/24        nodes: the host node, and virtual machine i at 10.200.0.(1+i)
 //! cni0  10.123.45.1/24       pods of the host node; those of machine i are in 10.123.(45+i).0/24
 //! ```
@@ -81,6 +82,7 @@ pub fn batch(machines: u8) -> String {
     let mut lines = vec![
         "link set lo up".to_owned(),
         format!("address add {KUBERNETES_SERVICE}/32 dev lo"),
+        format!("address add {DNS_SERVICE}/32 dev lo"),
         "link add br0 type bridge".to_owned(),
         format!("address add {HOST_ADDRESS}/24 dev br0"),
         "link set br0 up".to_owned(),

@@ -65,7 +65,7 @@ pub enum ToolchainError {
 }
 
 /// The families that a local cluster needs; hollow nodes add `kwok`.
-pub const LOCAL_CLUSTER: &[&str] = &["kubernetes", "etcd", "containerd", "runc", "cni"];
+pub const LOCAL_CLUSTER: &[&str] = &["kubernetes", "etcd", "containerd", "runc", "cni", "coredns"];
 
 /// Builds those of `names` (all when empty) that the cache lacks. A warm call costs milliseconds.
 ///
