@@ -52,6 +52,9 @@ pub fn up(config: &ClusterConfig, report: &mut dyn FnMut(&Step)) -> Result<RunDi
         });
     }
     run.create()?;
+    let Some(_starting) = run.try_lock_start()? else {
+        return Err(ClusterError::BeingStarted { name: run.name() });
+    };
     refuse_running(&run)?;
     check_port(config.port)?;
     packages::ensure(packages::CLUSTER)?;

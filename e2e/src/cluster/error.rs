@@ -47,6 +47,12 @@ pub enum ClusterError {
         /// ` (supervisor process N)` where known.
         supervisor: String,
     },
+    /// The cluster is on its way up.
+    #[error("cluster {name} is being started by another `katalyst-e2e cluster up`")]
+    BeingStarted {
+        /// The cluster.
+        name: String,
+    },
     /// The cluster is not there.
     #[error("cluster {name} is not running; start it with `katalyst-e2e cluster up --name {name}`")]
     NotRunning {

@@ -23,7 +23,7 @@ const HIDDEN: [&str; 7] = [
     "/run", "/var/run", "/var/lib", "/var/log", "/proc", "/sys", "/dev",
 ];
 /// What stays when a cluster is stopped: logs to read, and lock files, which others may be holding.
-const KEPT: [&str; 3] = ["logs", "lock", "inner.lock"];
+const KEPT: [&str; 4] = ["logs", "lock", "inner.lock", "start.lock"];
 
 /// The run directory of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +145,11 @@ impl RunDir {
     /// Takes the lock that the supervisor inside the namespaces holds while it lives.
     pub fn try_lock_inner(&self) -> Result<Option<File>, ClusterError> {
         try_lock(&self.file("inner.lock"))
+    }
+
+    /// Takes the lock that `up` holds until the cluster is up, so that two of them do not clean up after each other.
+    pub fn try_lock_start(&self) -> Result<Option<File>, ClusterError> {
+        try_lock(&self.file("start.lock"))
     }
 
     /// Makes the directory and its log folder.
