@@ -1,6 +1,6 @@
 //! `katalyst-e2e kind ...`: what a person can ask for.
 
-use std::{os::unix::process::CommandExt as _, path::PathBuf, time::Duration};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
@@ -9,13 +9,13 @@ use super::{
     clear::{self, Lock},
     create::{self, Image},
     docker::{Docker, control_plane},
-    engine, node_image, packages,
+    engine, node_image, oci_runtime, packages,
     progress::Progress,
     settings::{Settings, Shape},
     state::{Engine, Identity, State},
     supervisor,
 };
-use crate::{image::catalogue, toolchain};
+use crate::{cache::Cache, image::catalogue, toolchain};
 
 /// The node image that kind 0.33 itself would choose.
 const PUBLISHED_IMAGE: &str =
@@ -77,6 +77,11 @@ enum Action {
         port: u16,
     },
     #[command(hide = true)]
+    OciRuntime {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    #[command(hide = true)]
     ClearAfter { id: u32, birth: u64 },
 }
 
@@ -111,6 +116,7 @@ pub fn run(command: KindCommand) -> anyhow::Result<()> {
             &Progress::since(Duration::from_millis(elapsed)),
         ),
         Action::Engine { port } => engine::run(&settings, port),
+        Action::OciRuntime { arguments } => Err(oci_runtime::become_runtime(&arguments).into()),
         Action::ClearAfter { id, birth } => clear::after(&settings, Identity { id, birth }),
     }
 }
@@ -140,7 +146,6 @@ fn up(settings: &Settings, options: &Up) -> anyhow::Result<()> {
         } else {
             progress.step("the published node image cannot be pulled; making one");
             toolchain::ensure(&cache, &FAMILIES)?;
-            packages::ensure(packages::NODE_IMAGE, &progress)?;
             Image::HomeMade(node_image::ensure(&cache, &kind_cache, &progress)?)
         };
         in_reachable_engine(settings, &options.shape, &found, &image, &progress)?;
@@ -150,13 +155,7 @@ fn up(settings: &Settings, options: &Up) -> anyhow::Result<()> {
             "no container engine answers, and starting one in private namespaces needs root"
         );
         clear::clear(settings, false)?;
-        settings.create()?;
-        toolchain::ensure(&cache, &FAMILIES)?;
-        packages::ensure(packages::ENGINE, &progress)?;
-        packages::ensure(packages::NODE_IMAGE, &progress)?;
-        catalogue::ensure_base(&cache)?;
-        node_image::ensure(&cache, &kind_cache, &progress)?;
-        if let Err(error) = supervisor::start(settings, &options.shape, &progress) {
+        if let Err(error) = in_private_engine(settings, &options.shape, &cache, &progress) {
             clear::clear(settings, true).context("clear up after a failed start")?;
             return Err(error);
         }
@@ -172,6 +171,21 @@ fn pull(docker: &Docker, image: &str, progress: &Progress) -> bool {
         .args(["pull", "--quiet", image])
         .within(Duration::from_secs(60 * 10))
         .succeeds()
+}
+
+fn in_private_engine(
+    settings: &Settings,
+    shape: &Shape,
+    cache: &Cache,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    settings.create()?;
+    settings.install_program()?;
+    toolchain::ensure(cache, &FAMILIES)?;
+    packages::ensure(packages::ENGINE, progress)?;
+    catalogue::ensure_base(cache)?;
+    node_image::ensure(cache, &cache.kind(), progress)?;
+    supervisor::start(settings, shape, progress)
 }
 
 fn in_reachable_engine(

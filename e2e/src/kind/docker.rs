@@ -72,7 +72,9 @@ impl Docker {
 
     /// kind.
     pub fn kind(&self) -> Tool {
-        self.at_engine(Tool::new(&self.kind))
+        // It works for minutes and must not go on alone when this process ends.
+        let tool = Tool::new("setpriv").args(["--pdeathsig", "KILL"]);
+        self.at_engine(tool.arg(&self.kind))
     }
 
     fn at_engine(&self, tool: Tool) -> Tool {

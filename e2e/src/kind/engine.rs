@@ -2,7 +2,7 @@
 //!
 //! Everything the engine starts ends with this process, mounts and network links with it. Only cgroups and files outlive it.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio};
 
 use anyhow::{Context, bail};
 use rustix::process::{WaitOptions, waitpid};
@@ -19,9 +19,6 @@ const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The kernel's description of this process.
 const STATUS: &str = "/proc/self/status";
-
-/// Program beside this one that removes missing capabilities and becomes runc.
-const RUNTIME: &str = "katalyst-runc";
 
 /// Runs the engine until it ends; `port` is where the API server will be published. Must be the first process of its namespaces.
 pub fn run(settings: &Settings, port: u16) -> anyhow::Result<()> {
@@ -90,7 +87,7 @@ fn daemon(settings: &Settings) -> anyhow::Result<u32> {
     Ok(child.context("start dockerd")?.id())
 }
 
-/// The runtime wrapper, where this machine needs one.
+/// The runtime wrapper, where this machine needs one: a script, because an engine takes a program without arguments.
 fn runtime(settings: &Settings) -> anyhow::Result<Option<String>> {
     let status = fs::read_to_string(STATUS).with_context(|| format!("read {STATUS}"))?;
     let missing = oci_runtime::missing_capabilities(&status)
@@ -98,15 +95,34 @@ fn runtime(settings: &Settings) -> anyhow::Result<Option<String>> {
     if missing.is_empty() {
         return Ok(None);
     }
-    let own = std::env::current_exe().context("find this program")?;
-    let wrapper = own.parent().unwrap_or(Path::new("/")).join(RUNTIME);
-    anyhow::ensure!(
-        wrapper.is_file(),
-        "this machine cannot grant {missing:?} to containers, and {} is missing: build it (cargo build -p katalyst-e2e --bins)",
-        wrapper.display()
-    );
-    // A copy, because the next build replaces the original under the feet of a running cluster.
-    let copy = settings.run.join(RUNTIME);
-    fs::copy(&wrapper, &copy).with_context(|| format!("copy to {}", copy.display()))?;
-    Ok(Some(copy.to_string_lossy().into_owned()))
+    let path = settings.run.join("oci-runtime");
+    fs::write(&path, script(&settings.program()))
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(Some(path.to_string_lossy().into_owned()))
+}
+
+fn script(program: &Path) -> String {
+    format!(
+        "#!/bin/sh\nexec '{}' kind oci-runtime -- \"$@\"\n",
+        program.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_hands_arguments_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("oci-runtime");
+        fs::write(&path, script(Path::new("/bin/echo"))).unwrap();
+        let printed = Tool::new("sh")
+            .arg(&path)
+            .args(["--root", "/a b", "create"])
+            .run()
+            .unwrap();
+        assert_eq!(printed, "kind oci-runtime -- --root /a b create\n");
+    }
 }

@@ -1,4 +1,4 @@
-//! What the runtime wrapper `katalyst-runc` changes in a container before runc sees it.
+//! What the runtime wrapper (`katalyst-e2e kind oci-runtime`) changes in a container before runc sees it.
 //!
 //! `docker run --privileged` writes every capability the engine knows into the container's `config.json`. runc must then raise
 //! each of them, and fails with "operation not permitted" when the machine's bounding set lacks one (a virtual machine

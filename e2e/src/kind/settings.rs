@@ -62,6 +62,20 @@ impl Settings {
         std::fs::create_dir_all(&self.run).with_context(|| format!("create {}", self.run.display()))
     }
 
+    /// A copy of this program for what runs as long as the cluster: a build meanwhile replaces the original.
+    pub fn program(&self) -> PathBuf {
+        self.run.join("katalyst-e2e")
+    }
+
+    /// Makes the copy of this program.
+    pub fn install_program(&self) -> anyhow::Result<()> {
+        let copy = self.program();
+        // Works also when the original was replaced since this process began.
+        std::fs::copy("/proc/self/exe", &copy)
+            .with_context(|| format!("copy this program to {}", copy.display()))?;
+        Ok(())
+    }
+
     /// The private engine's socket.
     pub fn engine_socket(&self) -> PathBuf {
         self.run.join("docker.sock")

@@ -23,7 +23,8 @@ impl Stamp {
     /// Adds a setting or a template.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
-        self.0.extend(["text ", &text.escape_debug().to_string(), "\n"]);
+        self.0
+            .extend(["text ", &text.escape_debug().to_string(), "\n"]);
         self
     }
 

@@ -37,7 +37,7 @@ const READY: &str = "ready";
 
 /// Starts the supervisor and waits until the cluster can be used. The caller holds the lock.
 pub fn start(settings: &Settings, shape: &Shape, progress: &Progress) -> anyhow::Result<()> {
-    let supervisor = this_program(settings)?
+    let supervisor = this_program(settings)
         .arg("supervise")
         .args([
             "--workers",
@@ -119,10 +119,9 @@ pub fn supervise(settings: &Settings, shape: &Shape, progress: &Progress) -> any
     bail!("the engine ended ({status})")
 }
 
-/// This program with the words that lead to a command of this module.
-fn this_program(settings: &Settings) -> anyhow::Result<Tool> {
-    let own = std::env::current_exe().context("find this program")?;
-    Ok(within(Tool::new(own), settings))
+/// This program's copy with the words that lead to a command of this module.
+fn this_program(settings: &Settings) -> Tool {
+    within(Tool::new(settings.program()), settings)
 }
 
 fn within(tool: Tool, settings: &Settings) -> Tool {
@@ -145,7 +144,7 @@ fn log(settings: &Settings, part: &str) -> anyhow::Result<(File, File)> {
 
 fn clearer(settings: &Settings, own: Identity) -> anyhow::Result<Child> {
     let tool =
-        this_program(settings)?.args(["clear-after", &own.id.to_string(), &own.birth.to_string()]);
+        this_program(settings).args(["clear-after", &own.id.to_string(), &own.birth.to_string()]);
     let (out, error) = log(settings, "clear")?;
     tool.command()
         .stdin(Stdio::piped())
@@ -156,9 +155,13 @@ fn clearer(settings: &Settings, own: Identity) -> anyhow::Result<Child> {
 }
 
 fn engine(settings: &Settings, shape: &Shape) -> anyhow::Result<Child> {
-    let own = std::env::current_exe().context("find this program")?;
     // `contained` without a network of its own would let nodes reach, and change, the host's.
-    let tool = within(Tool::contained("unshare").arg("--net").arg(own), settings);
+    let tool = within(
+        Tool::contained("unshare")
+            .arg("--net")
+            .arg(settings.program()),
+        settings,
+    );
     let tool = tool.args(["engine", "--port", &shape.port.to_string()]);
     let (out, error) = log(settings, "engine")?;
     tool.command()

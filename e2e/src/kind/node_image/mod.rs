@@ -44,7 +44,7 @@ const PROGRAMS: [&str; 17] = [
 ];
 
 /// The sources that decide what a node image is.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 11] = [
     include_str!("archive.rs"),
     include_str!("control_plane.rs"),
     include_str!("preload.rs"),
@@ -56,7 +56,6 @@ const SOURCES: [&str; 12] = [
     include_str!("files/default-cni.yaml"),
     include_str!("files/preload.toml"),
     include_str!("files/reject-unknown-services.service"),
-    include_str!("../../image/archive.rs"),
 ];
 
 /// A node image in an archive.
