@@ -83,10 +83,12 @@ pub fn batch(machines: u8) -> String {
         "link set lo up".to_owned(),
         format!("address add {KUBERNETES_SERVICE}/32 dev lo"),
         format!("address add {DNS_SERVICE}/32 dev lo"),
-        "link add br0 type bridge".to_owned(),
+        // A bridge without an address of its own takes its lowest port's, so each new port may change it; pods then answer the gateway
+        // at an address that is gone, and probes of older pods time out.
+        "link add br0 address 0a:00:00:00:00:01 type bridge".to_owned(),
         format!("address add {HOST_ADDRESS}/24 dev br0"),
         "link set br0 up".to_owned(),
-        "link add cni0 type bridge".to_owned(),
+        "link add cni0 address 0a:00:00:00:00:02 type bridge".to_owned(),
         format!("address add 10.123.{HOST_POD_NETWORK}.1/24 dev cni0"),
         "link set cni0 up".to_owned(),
         // Programs that look for this machine's address follow the default route.

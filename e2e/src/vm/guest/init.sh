@@ -73,6 +73,8 @@ if [ -e /etc/katalyst-e2e/run.sh ]; then
 fi
 
 mkdir -p /sys/fs/cgroup/system.slice
+# With an address of its own: else it takes its lowest port's, which changes as pods come (see cluster/network.rs).
+ip link add cni0 address 0a:00:00:00:00:03 type bridge
 keep_running containerd containerd
 until [ -S /run/containerd/containerd.sock ]; do sleep 0.1; done
 say "containerd answers"
