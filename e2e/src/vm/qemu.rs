@@ -110,10 +110,11 @@ pub fn arguments(machine: &Machine, files: &Files) -> Result<Vec<OsString>, VmEr
 /// emulation a quarter slower. It has hyper-threading and every instruction of the x86-64-v2 level.
 const EMULATED_CPU: &str = "Nehalem";
 
-/// `mitigations=off`: the guest runs only what the tests bring, and emulated indirect branches are dear.
-/// `panic=-1` with `-no-reboot` ends the emulator when the kernel fails.
-const KERNEL_COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 nowatchdog";
+/// - `panic=-1` with `-no-reboot` ends the emulator when the kernel fails.
+/// - `maxcpus=1`: the initial file system's init starts the other processors, and says why.
+/// - `tsc=reliable`: the emulated counter is the host's; the kernel's check of it only notices that the host was busy.
+/// - `mitigations=off`: the guest runs only what the tests bring, and emulated indirect branches are dear.
+const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 maxcpus=1 tsc=reliable mitigations=off nokaslr audit=0 nowatchdog";
 
 fn numa(machine: &Machine, argv: &mut Arguments) {
     let mut first_cpu = 0;

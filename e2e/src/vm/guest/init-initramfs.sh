@@ -8,6 +8,12 @@ mount -t devtmpfs dev /dev
 for module in /lib/modules/*.ko; do
   insmod "$module" || echo "katalyst-e2e: cannot insert $module"
 done
+# The kernel starts with one processor (maxcpus=1) and gets the others now that no device will be mapped any more: the emulator
+# may abort when one processor maps a device while another touches one.
+for online in /sys/devices/system/cpu/cpu*/online; do
+  read -r already < "$online"
+  [ "$already" = 1 ] || echo 1 > "$online" || echo "katalyst-e2e: cannot start ${online%/online}"
+done
 mount -t ext4 -o noatime /dev/vda /root || {
   echo "katalyst-e2e: no root file system on /dev/vda"
   poweroff -f
