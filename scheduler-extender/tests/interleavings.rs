@@ -81,14 +81,20 @@ enum Event {
     Gone(usize),
 }
 
+/// Where the watch of pods is between breaking and going on.
+enum Listing {
+    None,
+    Begun,
+    Taken(Vec<(usize, usize)>),
+}
+
 struct World {
     ledger: Ledger,
     /// Pods of the API server that exist, with their node.
     api: BTreeMap<usize, Option<usize>>,
     attempts: Vec<Attempt>,
     watch: VecDeque<Event>,
-    /// A watch that broke and has not listed yet is `Some(None)`.
-    listing: Option<Option<Vec<(usize, usize)>>>,
+    listing: Listing,
     now: i64,
 }
 
@@ -115,7 +121,7 @@ impl World {
             api: (0..PODS).map(|pod| (pod, None)).collect(),
             attempts: Vec::new(),
             watch: VecDeque::new(),
-            listing: None,
+            listing: Listing::None,
             now: 0,
         };
         world.start();
@@ -143,34 +149,33 @@ impl World {
     fn break_watch(&mut self) {
         self.watch.clear();
         self.ledger.begin_pods();
-        self.listing = Some(None);
+        self.listing = Listing::Begun;
     }
 
     fn take_list(&mut self) {
-        if let Some(list @ None) = &mut self.listing {
-            *list = Some(
-                self.api
-                    .iter()
-                    .filter_map(|(pod, node)| node.map(|node| (*pod, node)))
-                    .collect(),
-            );
+        if matches!(self.listing, Listing::Begun) {
+            let placed = self
+                .api
+                .iter()
+                .filter_map(|(pod, node)| node.map(|node| (*pod, node)));
+            self.listing = Listing::Taken(placed.collect());
             self.watch.clear();
         }
     }
 
     fn finish_list(&mut self) {
-        if let Some(Some(list)) = &self.listing {
+        if let Listing::Taken(list) = &self.listing {
             for (pod, node) in list {
                 self.ledger
                     .seen(&uid(*pod), &node_name(*node), charge(*pod));
             }
             self.ledger.finish_pods(self.now);
-            self.listing = None;
+            self.listing = Listing::None;
         }
     }
 
     fn deliver(&mut self) -> bool {
-        if self.listing.is_some() {
+        if !matches!(self.listing, Listing::None) {
             return false;
         }
         match self.watch.pop_front() {

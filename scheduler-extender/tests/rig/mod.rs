@@ -1,4 +1,4 @@
-//! An extender over a scripted API, with a clock that the test turns.
+//! An extender over a scripted API, with a clock that the test turns forward (and that follows tokio's, paused or not).
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use std::path::PathBuf;
@@ -47,13 +47,15 @@ impl Rig {
         let process = Process::new(COMPONENT, LogControl::detached());
         let metrics = ExtenderMetrics::new(&process.metrics);
         let clock = Arc::new(AtomicI64::new(1_000_000));
-        let read = clock.clone();
+        let (read, started) = (clock.clone(), tokio::time::Instant::now());
         let extender = Extender::new(
             Arc::new(Ledger::new(STALE_AFTER)),
             Policy::default(),
             Binder::new(client, BindTimeouts::default()),
             metrics,
-            Arc::new(move || read.load(Ordering::Relaxed)),
+            Arc::new(move || {
+                read.load(Ordering::Relaxed) + i64::try_from(started.elapsed().as_millis()).unwrap()
+            }),
         );
         (
             Self {
