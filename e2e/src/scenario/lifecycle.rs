@@ -94,7 +94,7 @@ fn schema(world: &World) -> Outcome {
     let patch = json!({"status": {"resources": {"allocatable": {"resource.katalyst.kubewharf.io/reclaimed_millicpu": "-5"}}}}).to_string();
     match world.kubectl.run(&["patch", "cnr", &node, "--subresource=status", "--type=merge", "-p", &patch]) {
         Ok(_) => Err("a negative offer was accepted".to_owned()),
-        Err(error) => Ok(Verdict::Shown(error.to_string().lines().next().unwrap_or_default().chars().take(160).collect())),
+        Err(error) => Ok(Verdict::Shown(error.to_string().lines().last().unwrap_or_default().chars().take(200).collect())),
     }
 }
 

@@ -88,7 +88,7 @@ fn parts_add_up(world: &World) -> Outcome {
         let ceiling = crate::product::count(&Value::String(
             world.product.cnr(&node)?["status"]["nodeMetricStatus"]["reclaimedCeiling"]["cpu"].as_str().unwrap_or("0").replace('m', ""),
         ));
-        if a > 2 * b && b > 0 { Ok((a, b, ceiling)) } else { Err(format!("busy {a}m, idle {b}m, ceiling {ceiling}")) }
+        if a > b + 100 && b > 0 { Ok((a, b, ceiling)) } else { Err(format!("busy {a}m, idle {b}m, ceiling {ceiling}")) }
     })?;
     world.remove("part-busy")?;
     world.remove("part-idle")?;
