@@ -86,13 +86,13 @@ fn packages(directory: &Path) -> Result<PathBuf, VmError> {
     let archive = Archive::open(&directory.join("apt"))?;
     archive.update()?;
     if !qemu {
-        tracing::info!("installing the emulator from the backports");
+        eprintln!("installing the emulator from the backports");
         archive.install_qemu()?;
     }
     if let Some(package) = present {
         return Ok(package);
     }
-    tracing::info!(series = KERNEL_SERIES, "downloading the machines' kernel");
+    eprintln!("downloading the machines' kernel {KERNEL_SERIES}");
     archive.download_kernel(KERNEL_SERIES, &downloads)
 }
 

@@ -131,7 +131,11 @@ pub(super) fn build(
     if stamp.is_current(&image) {
         return Ok(image);
     }
-    tracing::info!(image = %image.display(), images = archives.len(), "building a root disk");
+    eprintln!(
+        "building the disk {} with {} images",
+        image.display(),
+        archives.len()
+    );
     let (tree, scratch) = (
         image.with_extension("tree"),
         image.with_extension("scratch"),
