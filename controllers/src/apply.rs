@@ -1,5 +1,6 @@
 //! The only place that writes: applies planned [`Write`]s to the API server, a few at a time, and only while leading.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -20,6 +21,8 @@ pub enum Outcome {
     Written(Box<DynamicObject>),
     /// Not sent: this process did not lead any more.
     Fenced,
+    /// Not sent: an earlier write of the same batch found the API server unavailable. The next resync plans it anew.
+    Postponed,
     /// The API server can't be reached, is overloaded, or did not answer in time.
     Unavailable(String),
     /// The API server refused this write.
@@ -32,6 +35,7 @@ impl Outcome {
         match self {
             Self::Written(_) => "written",
             Self::Fenced => "fenced",
+            Self::Postponed => "postponed",
             Self::Unavailable(_) => "unavailable",
             Self::Refused(_) => "refused",
         }
@@ -60,11 +64,20 @@ impl Writer {
         }
     }
 
-    /// Applies `writes` and returns each with its outcome, in the order in which they ended. Leadership is asked before each.
+    /// Applies `writes` and returns each with its outcome, in the order in which they ended. Leadership is asked before each. Once
+    /// the API server is found unavailable no more are sent: a thousand time limits in a row would help nobody.
     pub async fn apply(&self, writes: Vec<Write>) -> Vec<(Write, Outcome)> {
+        let unavailable = AtomicBool::new(false);
+        let unavailable = &unavailable;
         stream::iter(writes)
             .map(|write| async move {
+                if unavailable.load(Ordering::Relaxed) {
+                    return (write, Outcome::Postponed);
+                }
                 let outcome = self.one(&write).await;
+                if matches!(outcome, Outcome::Unavailable(_)) {
+                    unavailable.store(true, Ordering::Relaxed);
+                }
                 (write, outcome)
             })
             .buffer_unordered(self.concurrency)

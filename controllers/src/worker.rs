@@ -172,6 +172,7 @@ impl<R: Rng + Send> Worker<R> {
                 Outcome::Fenced => {
                     tracing::debug!(cnr = write.name, "not written: not the leader any more");
                 }
+                Outcome::Postponed => tracing::debug!(cnr = write.name, "not written yet"),
                 Outcome::Unavailable(error) => {
                     planner.failed(&write.name, error.clone(), now, &mut self.rng);
                     unavailable.get_or_insert(error);

@@ -178,3 +178,20 @@ async fn answers_about_the_write_and_about_the_server_are_told_apart() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_batch_ends_early_when_the_server_does_not_answer() {
+    let (client, mut server) = client();
+    let writer = Writer::new(client, Leader::always(), 1, Duration::from_secs(5));
+    let fail = async {
+        let (_, send) = server.next_request().await.expect("a request");
+        send.send_response(Response::builder().status(503).body(Body::empty()).unwrap());
+    };
+    let writes = vec![status_write(), status_write(), object_write()];
+    let (outcomes, ()) = tokio::join!(writer.apply(writes), fail);
+    let results: Vec<_> = outcomes
+        .iter()
+        .map(|(_, outcome)| outcome.as_str())
+        .collect();
+    assert_eq!(results, ["unavailable", "postponed", "postponed"]);
+}
