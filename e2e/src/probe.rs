@@ -24,7 +24,7 @@ spec:
       affinity:
         nodeAffinity:
           requiredDuringSchedulingIgnoredDuringExecution:
-            nodeSelectorTerms: [{matchExpressions: [{key: type, operator: NotIn, values: [kwok]}]}]
+            nodeSelectorTerms: [{matchExpressions: [{key: katalyst.local/hollow, operator: DoesNotExist}]}]
       containers:
       - name: probe
         image: katalyst.local/busybox:1

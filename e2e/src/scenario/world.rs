@@ -32,7 +32,7 @@ pub struct World {
 impl World {
     /// Nodes that run containers, in the order of their names.
     pub fn nodes(&self) -> Result<Vec<String>, String> {
-        let nodes = self.kubectl.json(&["get", "nodes", "-l", "type!=kwok"]).map_err(|e| e.to_string())?;
+        let nodes = self.kubectl.json(&["get", "nodes", "-l", "!katalyst.local/hollow"]).map_err(|e| e.to_string())?;
         Ok(nodes["items"]
             .as_array()
             .into_iter()
