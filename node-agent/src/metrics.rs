@@ -48,6 +48,7 @@ pub struct AgentMetrics {
     errors: Family<Reason, Counter>,
     reflex: Histogram,
     missed_ticks: Counter,
+    surges: Counter,
     reports: Family<ResultLabel, Counter>,
     evictions: Family<ResultLabel, Counter>,
 }
@@ -64,6 +65,7 @@ impl AgentMetrics {
             // 0.5 ms to 8 s.
             reflex: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             missed_ticks: Counter::default(),
+            surges: Counter::default(),
             reports: Family::default(),
             evictions: Family::default(),
         };
@@ -99,6 +101,11 @@ impl AgentMetrics {
                 "agent_missed_ticks",
                 "Samples left out because the one before took too long",
                 of.missed_ticks,
+            );
+            r.register(
+                "agent_surges",
+                "Surges of services that lowered the ceiling between two samples",
+                of.surges,
             );
             r.register(
                 "agent_reports",
@@ -150,6 +157,11 @@ impl AgentMetrics {
     /// Ticks left out.
     pub fn missed(&self, ticks: u64) {
         self.missed_ticks.inc_by(ticks);
+    }
+
+    /// A surge between two samples.
+    pub fn surge(&self) {
+        self.surges.inc();
     }
 
     /// A report; `result` is a fixed word.

@@ -22,14 +22,16 @@ impl Notices {
         Self::default()
     }
 
-    /// Sets the notice of a subject. Logs when it is new or when its `text` changed.
-    pub fn set(&self, subject: &str, text: impl Into<String>) {
+    /// Sets the notice of a subject. Logs, and returns true, when it is new or its `text` changed.
+    pub fn set(&self, subject: &str, text: impl Into<String>) -> bool {
         let text = text.into();
         let mut inner = self.inner.lock();
-        if inner.get(subject) != Some(&text) {
+        let new = inner.get(subject) != Some(&text);
+        if new {
             tracing::warn!(subject, "{text}");
             inner.insert(subject.to_owned(), text);
         }
+        new
     }
 
     /// Ends the notice of a subject. Logs when there was one.
@@ -55,7 +57,9 @@ impl Notices {
     /// Sets or ends it.
     pub fn put(&self, subject: &str, text: Option<String>) {
         match text {
-            Some(text) => self.set(subject, text),
+            Some(text) => {
+                self.set(subject, text);
+            }
             None => self.clear(subject),
         }
     }

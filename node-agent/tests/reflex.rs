@@ -8,6 +8,46 @@ use katalyst_node_agent::{
     hold::{Records, restore_all},
 };
 use node::{Layout, MIB, Node};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever runs and however long: the quotas stay under the ceiling, and pods that are not reclaimed keep their files.
+    #[test]
+    fn the_ceiling_holds_and_others_are_untouched(
+        layout in proptest::sample::select(Layout::ALL.to_vec()),
+        pods in proptest::collection::vec((any::<bool>(), 0..4_000_u64), 1..6),
+        steps in proptest::collection::vec((100..2_000_u64, proptest::collection::vec(0..2_000_u64, 6)), 1..6),
+    ) {
+        let mut node = Node::new(layout);
+        let uids: Vec<String> = (0..pods.len()).map(|n| format!("pod{n}-x")).collect();
+        for (uid, (reclaimed, request)) in uids.iter().zip(&pods) {
+            let level = if *reclaimed { Level::Reclaimed } else { Level::Shared };
+            node.pod(uid, level, *request, 64 * MIB);
+        }
+        let mut reflex = node.reflex();
+        node.tick(&mut reflex);
+        for (millis, used) in steps {
+            let used: Vec<(&str, u64)> = uids.iter().map(String::as_str).zip(used).collect();
+            node.run(millis, &used);
+            let snapshot = node.tick(&mut reflex).unwrap();
+            let held: Vec<&String> = uids.iter().zip(&pods).filter(|(_, (reclaimed, _))| *reclaimed).map(|(uid, _)| uid).collect();
+            let sum: u64 = held.iter().filter_map(|uid| quota(&node, uid)).sum();
+            prop_assert!(sum <= snapshot.ceiling.value.cpu.get().max(10 * held.len() as u64));
+            prop_assert_eq!(held.iter().filter_map(|uid| quota(&node, uid)).count(), held.len());
+            for (uid, _) in uids.iter().zip(&pods).filter(|(_, (reclaimed, _))| !reclaimed) {
+                prop_assert_eq!(node.files(uid), node.fresh_files());
+            }
+        }
+        drop(reflex);
+        let (mut records, _) = Records::load(&node.state_dir()).unwrap();
+        restore_all(&node.hierarchy(), &mut records).unwrap();
+        for uid in &uids {
+            prop_assert_eq!(node.files(uid), node.fresh_files());
+        }
+    }
+}
 
 /// The quota that a pod's files show, thousandths of a CPU.
 fn quota(node: &Node, uid: &str) -> Option<u64> {
@@ -114,12 +154,12 @@ fn a_pod_that_just_started_is_limited_before_the_next_tick() {
     node.tick(&mut reflex);
     node.run(1_000, &[("dddd-4444", 1_000)]);
     node.tick(&mut reflex).unwrap();
-    assert!(!reflex.look(&node.index), "nothing new");
+    assert!(!node.look(&mut reflex), "nothing new");
 
     node.pod("aaaa-1111", Level::Reclaimed, 1_000, 64 * MIB);
-    assert!(reflex.look(&node.index));
+    assert!(node.look(&mut reflex));
     assert!(quota(&node, "aaaa-1111").is_some_and(|quota| quota <= 2_700));
-    assert!(!reflex.look(&node.index), "already limited");
+    assert!(!node.look(&mut reflex), "already limited");
 }
 
 #[test]
@@ -309,4 +349,33 @@ fn after_a_restore_a_running_agent_is_silent_until_it_starts_again() {
     node.run(1_000, &[]);
     node.tick(&mut again).unwrap();
     assert!(quota(&node, "aaaa-1111").is_some());
+}
+
+#[test]
+fn a_surge_is_answered_before_the_next_tick() {
+    let mut node = Node::new(Layout::V1Cgroupfs);
+    node.pod("aaaa-1111", Level::Reclaimed, 1_000, 64 * MIB);
+    node.service("dddd-4444");
+    let mut reflex = node.reflex();
+    node.tick(&mut reflex);
+    node.run(1_000, &[("aaaa-1111", 1_000), ("dddd-4444", 400)]);
+    node.tick(&mut reflex).unwrap();
+    assert!(
+        !node.look(&mut reflex),
+        "the first glance has nothing to compare with"
+    );
+    node.run(250, &[("aaaa-1111", 1_000), ("dddd-4444", 600)]);
+    assert!(!node.look(&mut reflex), "small changes wait for the tick");
+    let before = quota(&node, "aaaa-1111").unwrap();
+
+    node.run(250, &[("aaaa-1111", 1_000), ("dddd-4444", 2_900)]);
+    assert!(node.look(&mut reflex));
+    let after = quota(&node, "aaaa-1111").unwrap();
+    assert!(after <= 500, "from {before} to {after}");
+
+    // The long window does not take what lasted a moment.
+    node.run(500, &[("aaaa-1111", 400), ("dddd-4444", 400)]);
+    let snapshot = node.tick(&mut reflex).unwrap();
+    assert!(snapshot.service_peak.usage.cpu < snapshot.recent_peak.cpu);
+    assert!(snapshot.ceiling.value.cpu.get() <= 500);
 }

@@ -12,4 +12,4 @@ mod usage;
 pub use discover::{DiscoverError, discover};
 pub use hierarchy::{Controller, DetectError, Hierarchy, Version};
 pub use kubepods::{Driver, KubeClass, Kubepods, PodDir, PodUid};
-pub use usage::{GroupUsage, MemoryUse, Throttling, read_group};
+pub use usage::{GroupUsage, MemoryUse, Throttling, read_cpu_nanos, read_group};

@@ -74,6 +74,22 @@ pub fn read_group(hierarchy: &Hierarchy, relative: &Path) -> Result<GroupUsage, 
     })
 }
 
+/// Reads only the CPU time of a group, nanoseconds.
+pub fn read_cpu_nanos(hierarchy: &Hierarchy, relative: &Path) -> Result<u64, FileError> {
+    match hierarchy.version() {
+        Version::V1 => read_as(
+            &hierarchy
+                .dir(Controller::Cpuacct, relative)
+                .join("cpuacct.usage"),
+            number::parse,
+        ),
+        Version::V2 => read_as(
+            &hierarchy.dir(Controller::Cpu, relative).join("cpu.stat"),
+            |text| cpu_stat::parse_v2(text).usage_nanos,
+        ),
+    }
+}
+
 fn read_memory(hierarchy: &Hierarchy, relative: &Path) -> Result<Option<MemoryUse>, FileError> {
     let dir = hierarchy.dir(Controller::Memory, relative);
     let (usage_file, parse): (_, fn(&str) -> memory_stat::MemoryStat) = match hierarchy.version() {

@@ -6,12 +6,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use katalyst_runtime::BoxError;
-use kube::{
-    Api, Client,
-    api::{DeleteParams, EvictParams, Preconditions},
+use k8s_openapi::{
+    api::{core::v1::Pod, policy::v1::Eviction},
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
 };
+use katalyst_runtime::BoxError;
+use kube::{Api, Client, api::PostParams};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -140,20 +140,27 @@ impl Evictor {
     }
 }
 
-/// One eviction, of this very pod and not of a namesake.
+/// One eviction, of this very pod and not of a namesake. Written out because `Api::evict` of kube 5.0 spells the options' field
+/// `delete_options`, which the API server does not read: the precondition would be lost.
 async fn ask(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<(), kube::Error> {
-    let params = EvictParams {
-        delete_options: Some(DeleteParams {
+    let eviction = Eviction {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
             preconditions: Some(Preconditions {
                 uid: Some(uid.to_owned()),
                 resource_version: None,
             }),
-            ..DeleteParams::default()
+            ..DeleteOptions::default()
         }),
-        ..EvictParams::default()
     };
-    Api::<Pod>::namespaced(client.clone(), namespace)
-        .evict(name, &params)
-        .await
-        .map(drop)
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let answer: serde_json::Value = pods
+        .create_subresource("eviction", name, &PostParams::default(), &eviction)
+        .await?;
+    tracing::debug!(%answer, "eviction");
+    Ok(())
 }

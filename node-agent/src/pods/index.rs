@@ -55,3 +55,11 @@ impl PodIndex {
             .sum()
     }
 }
+
+/// A complete list.
+impl FromIterator<PodInfo> for PodIndex {
+    fn from_iter<I: IntoIterator<Item = PodInfo>>(pods: I) -> Self {
+        let pods = pods.into_iter().map(|pod| (pod.uid.clone(), pod)).collect();
+        Self { synced: true, pods }
+    }
+}

@@ -3,7 +3,7 @@
 //! Pods are trimmed before they are kept. One malformed object costs itself, not the list. While the API server is away the last known
 //! pods stay, and holding goes on.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, pin_mut};
 use k8s_openapi::api::core::v1::Pod;
@@ -85,10 +85,10 @@ fn tell(error: &watcher::Error, notices: &Notices) {
     match status {
         // The history is gone; the watcher lists again.
         Some(status) if status.code == 410 => {}
-        Some(status) => notices.set(
-            NOTICE,
-            format!("the API server refuses: {}", status.message),
-        ),
+        Some(status) => {
+            let text = format!("the API server refuses: {}", status.message);
+            notices.set(NOTICE, text);
+        }
         None => notices.api_unreachable(),
     }
 }
@@ -107,6 +107,8 @@ struct Fold {
     index: PodIndex,
     /// The list being received.
     next: PodIndex,
+    /// Subjects of the pods in it, also of those that cannot be read.
+    listed: BTreeSet<String>,
 }
 
 impl Fold {
@@ -115,9 +117,11 @@ impl Fold {
         match event {
             Event::Init => {
                 self.next = PodIndex::default();
+                self.listed.clear();
                 false
             }
             Event::InitApply(pod) => {
+                self.listed.insert(subject_of(&name_of(&pod)));
                 if let Some(info) = trim(&pod, sinks) {
                     self.next.insert(info);
                 }
@@ -126,11 +130,10 @@ impl Fold {
             Event::InitDone => {
                 self.index = std::mem::take(&mut self.next);
                 self.index.synced = true;
-                sinks.notices.retain("pod ", |subject| {
-                    self.index
-                        .iter()
-                        .any(|pod| subject == subject_of(&pod.full_name()))
-                });
+                let listed = std::mem::take(&mut self.listed);
+                sinks
+                    .notices
+                    .retain("pod ", |subject| listed.contains(subject));
                 true
             }
             Event::Apply(pod) => {
@@ -183,8 +186,9 @@ fn trim(pod: &DeserializeGuard<Pod>, sinks: &PodSinks) -> Option<PodInfo> {
         sinks.notices.clear(&subject);
     } else {
         let text = info.problems.join("; ");
-        sinks.notices.set(&subject, text.clone());
-        sinks.events.malformed_pod(&info, &text);
+        if sinks.notices.set(&subject, text.clone()) {
+            sinks.events.malformed_pod(&info, &text);
+        }
     }
     Some(info)
 }

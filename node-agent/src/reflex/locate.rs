@@ -1,13 +1,22 @@
 //! Keeps track of where the node's cgroups are, and looks again when they move.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    cgroup::{DetectError, DiscoverError, Hierarchy, Kubepods, PodUid, discover},
+    cgroup::{
+        Controller, DetectError, DiscoverError, Hierarchy, Kubepods, PodUid, discover, file::read,
+    },
+    hold::Knob,
+    kernel::pressure,
     notices::Notices,
 };
 
 const NOTICE: &str = "cgroups";
+const NOTICE_IDLE: &str = "cpu.idle";
+const NOTICE_PRESSURE: &str = "psi";
 
 /// Both parts, once found.
 #[derive(Debug, Clone)]
@@ -58,9 +67,17 @@ impl Locate {
                         kubepods = %located.kubepods.relative().display(),
                         "found kubelet's cgroups"
                     );
+                    self.notices.put(NOTICE_IDLE, without_idle(&located));
+                    self.notices
+                        .put(NOTICE_PRESSURE, without_pressure(&self.root));
                     self.found = Some(located);
                 }
-                Err(error) => self.notices.set(NOTICE, error.to_string()),
+                // Which of several trees is ours is known once the pods are.
+                Err(LocateError::Discover(DiscoverError::Ambiguous { .. })) if known.is_empty() => {
+                }
+                Err(error) => {
+                    self.notices.set(NOTICE, error.to_string());
+                }
             }
         }
         self.found.clone()
@@ -98,4 +115,23 @@ impl Locate {
             kubepods,
         })
     }
+}
+
+/// Kernels before 5.15 have no `cpu.idle`.
+fn without_idle(located: &Located) -> Option<String> {
+    let dir = located
+        .hierarchy
+        .dir(Controller::Cpu, located.kubepods.relative());
+    (!dir.join(Knob::CpuIdle.file()).exists()).then(|| {
+        "this kernel has none; reclaimed pods keep their weight beside other best-effort pods"
+            .to_owned()
+    })
+}
+
+/// Kernels built without it, or booted with `psi=0`, whose files refuse to be read.
+fn without_pressure(root: &Path) -> Option<String> {
+    let readable = read(&root.join("proc/pressure/cpu"))
+        .is_ok_and(|text| pressure::parse(&text).some.is_some());
+    (!readable)
+        .then(|| "this kernel reports no pressure; use and counters alone are watched".to_owned())
 }

@@ -5,6 +5,7 @@ mod held;
 mod locate;
 mod peaks;
 mod snapshot;
+mod surge;
 mod thread;
 mod tick;
 

@@ -63,6 +63,11 @@ impl Peaks {
         }
     }
 
+    /// Takes CPU use of a moment too short to last.
+    pub fn push_cpu(&mut self, now: f64, service: Millicpu) {
+        self.recent.cpu.push(now, service.get());
+    }
+
     /// Highest use of the short window.
     pub fn recent(&self, now: f64) -> Reclaimed {
         self.recent.peak(now)

@@ -1,4 +1,4 @@
-//! The thread: a steady monotonic beat, with looks for new pods between.
+//! The thread: a steady monotonic beat, with looks for new pods and for surges between.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Reflex, Snapshot};
 use crate::{metrics::AgentMetrics, pods::PodIndex};
 
-/// Time between looks for new groups: a pod that just started is limited within this time and the time of its watch event.
+/// Time between looks: a pod that just started, and a surge of services, are answered within this time.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Ticks until `stopping`. Ticks that a slow one covers are left out, not made up for.
@@ -30,13 +30,15 @@ pub fn run(
     while !stopping.is_cancelled() {
         let now = Instant::now();
         let index = Arc::clone(&pods.borrow());
+        let at_nanos =
+            u64::try_from(now.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX);
         if now < next {
-            reflex.look(&index);
+            if reflex.look(at_nanos, &index) {
+                metrics.tick(now.elapsed().as_secs_f64());
+            }
             std::thread::sleep(LOOK.min(next.saturating_duration_since(Instant::now())));
             continue;
         }
-        let at_nanos =
-            u64::try_from(now.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX);
         let snapshot = reflex.tick(at_nanos, &index);
         metrics.tick(now.elapsed().as_secs_f64());
         beat.beat();

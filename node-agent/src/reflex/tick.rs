@@ -17,6 +17,7 @@ use super::{
     locate::{Locate, Located},
     peaks::Peaks,
     snapshot::{CeilingView, LevelUsage, PodView, ServicePeakView, Snapshot},
+    surge::{Glance, comparable, glance, is_surge, service_between},
 };
 use crate::{
     cgroup::{Controller, KubeClass, PodUid, file::FileError, read_group},
@@ -81,6 +82,7 @@ pub struct Reflex {
     peaks: Peaks,
     before: Option<Counters>,
     last: Option<Usage>,
+    glance: Option<Glance>,
     standing: Option<Standing>,
     known: Known,
     /// The quota each held pod has.
@@ -120,6 +122,7 @@ impl Reflex {
             peaks,
             before: None,
             last: None,
+            glance: None,
             standing: None,
             quotas: BTreeMap::new(),
             records,
@@ -154,7 +157,7 @@ impl Reflex {
         let lasting =
             index.synced && usage.elapsed_seconds >= self.config.interval.as_secs_f64() / 2.0;
         self.peaks.push(seconds, parts.service, lasting);
-        let ceiling = self.ceiling(&usage, parts.service, seconds);
+        let ceiling = self.ceiling(usage.capacity, parts.service, now_nanos);
         let limits = self.hold(&located, index, &usage, ceiling.value);
 
         self.metrics.set_usage("machine", usage.machine);
@@ -166,40 +169,89 @@ impl Reflex {
         Some(snapshot)
     }
 
-    /// Between ticks: limits reclaimed pods whose groups appeared since. Returns true when there was one.
-    pub fn look(&mut self, index: &PodIndex) -> bool {
-        let (Some(standing), Some(mut usage)) = (self.standing, self.last.clone()) else {
-            return false;
-        };
+    /// Between ticks: limits reclaimed pods whose groups appeared since, and lowers the ceiling in a surge of services. Returns true
+    /// when there was a reason to act.
+    pub fn look(&mut self, now_nanos: u64, index: &PodIndex) -> bool {
         let Some(located) = self.locate.get(&index.uids()) else {
             return false;
         };
+        let (Some(standing), Some(mut usage)) = (self.standing, self.last.take()) else {
+            return false;
+        };
+        let arrived = self.arrivals(&located, index, &mut usage);
+        let surge = self.surge(now_nanos, &located, &usage);
+        let ceiling = match surge {
+            Some(service) => {
+                self.metrics.surge();
+                let seconds = now_nanos as f64 / 1e9;
+                self.peaks.push_cpu(seconds, service);
+                let service = Reclaimed {
+                    cpu: service,
+                    memory: Bytes::ZERO,
+                };
+                self.ceiling(usage.capacity, service, now_nanos).value
+            }
+            None => standing.value,
+        };
+        let act = arrived || surge.is_some();
+        if act {
+            self.hold(&located, index, &usage, ceiling);
+        }
+        self.last = Some(usage);
+        act
+    }
+
+    /// Adds pods whose groups appeared since the last tick; true when one is reclaimed.
+    fn arrivals(&mut self, located: &Located, index: &PodIndex, usage: &mut Usage) -> bool {
         let Ok(dirs) = located.kubepods.pods(&located.hierarchy) else {
             return false;
         };
         self.known.learn(index);
         let mut found = false;
         for dir in dirs {
-            if self.known.contains(&dir.uid) && !usage.pods.contains_key(&dir.uid) {
-                let Ok(group) = read_group(&located.hierarchy, &dir.relative) else {
-                    continue;
-                };
-                found = true;
-                let pod = PodUsage {
-                    class: dir.class,
-                    relative: dir.relative,
-                    cpu: Millicpu::ZERO,
-                    memory: group.memory.unwrap_or_default(),
-                    throttled_part: 0.0,
-                };
-                usage.pods.insert(dir.uid, pod);
+            if !self.known.contains(&dir.uid) || usage.pods.contains_key(&dir.uid) {
+                continue;
             }
-        }
-        if found {
-            self.hold(&located, index, &usage, standing.value);
-            self.last = Some(usage);
+            let Ok(group) = read_group(&located.hierarchy, &dir.relative) else {
+                continue;
+            };
+            let pod = PodUsage {
+                class: dir.class,
+                relative: dir.relative,
+                cpu: Millicpu::ZERO,
+                memory: group.memory.unwrap_or_default(),
+                throttled_part: 0.0,
+            };
+            usage.pods.insert(dir.uid, pod);
+            found = true;
         }
         found
+    }
+
+    /// What services use now, where that is far above what the ceiling was made for.
+    fn surge(&mut self, now_nanos: u64, located: &Located, usage: &Usage) -> Option<Millicpu> {
+        let reclaimed = usage
+            .pods
+            .iter()
+            .filter(|(uid, _)| self.known.contains(uid))
+            .map(|(uid, pod)| (uid, &pod.relative));
+        let Located {
+            hierarchy,
+            kubepods,
+        } = located;
+        let (root, basis) = (&self.config.root, self.config.machine_usage);
+        let now = glance(now_nanos, root, hierarchy, kubepods, basis, reclaimed)?;
+        let before = match self.glance.take() {
+            Some(before) if !comparable(&before, &now) => {
+                self.glance = Some(before);
+                return None;
+            }
+            before => before,
+        };
+        let service = before.and_then(|before| service_between(&before, &now));
+        self.glance = Some(now);
+        let recent = self.peaks.recent(now_nanos as f64 / 1e9);
+        service.filter(|service| is_surge(*service, recent.cpu, usage.capacity.cpu))
     }
 
     fn read(&mut self, now_nanos: u64, located: &Located) -> Option<Counters> {
@@ -280,14 +332,14 @@ impl Reflex {
         }
     }
 
-    fn ceiling(&mut self, usage: &Usage, service: Reclaimed, seconds: f64) -> CeilingView {
-        let recent = self.peaks.recent(seconds);
+    fn ceiling(&mut self, capacity: Reclaimed, service: Reclaimed, now_nanos: u64) -> CeilingView {
+        let recent = self.peaks.recent(now_nanos as f64 / 1e9);
         let elapsed_seconds = self.standing.map_or(0.0, |standing| {
-            usage.at_nanos.saturating_sub(standing.at_nanos) as f64 / 1e9
+            now_nanos.saturating_sub(standing.at_nanos) as f64 / 1e9
         });
         let cpu = cpu_ceiling(
             &CpuCeilingInput {
-                capacity: usage.capacity.cpu,
+                capacity: capacity.cpu,
                 service_now: service.cpu,
                 service_recent_peak: recent.cpu,
                 previous: self.standing.map(|standing| standing.value.cpu),
@@ -297,7 +349,7 @@ impl Reflex {
         );
         let memory = memory_ceiling(
             &MemoryCeilingInput {
-                capacity: usage.capacity.memory,
+                capacity: capacity.memory,
                 service_now: service.memory,
                 service_recent_peak: recent.memory,
                 previous: self.standing.map(|standing| standing.value.memory),
@@ -310,7 +362,7 @@ impl Reflex {
             memory: memory.value,
         };
         self.standing = Some(Standing {
-            at_nanos: usage.at_nanos,
+            at_nanos: now_nanos,
             value,
         });
         CeilingView {

@@ -56,9 +56,14 @@ pub struct Counters {
 /// Reads `/proc/stat` and `/proc/meminfo` under `root`.
 pub fn read_machine(root: &Path) -> Result<Machine, FileError> {
     Ok(Machine {
-        stat: read_as(&root.join("proc/stat"), proc_stat::parse)?,
+        stat: read_machine_stat(root)?,
         memory: read_as(&root.join("proc/meminfo"), meminfo::parse)?,
     })
+}
+
+/// Reads `/proc/stat` under `root` only.
+pub fn read_machine_stat(root: &Path) -> Result<ProcStat, FileError> {
+    read_as(&root.join("proc/stat"), proc_stat::parse)
 }
 
 /// Reads everything. A pod whose group vanishes meanwhile is left out; `Err` is a kubelet tree that is gone, to be looked for again.

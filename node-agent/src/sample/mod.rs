@@ -7,6 +7,8 @@ mod counters;
 mod service;
 mod usage;
 
-pub use counters::{Counters, Machine, PodCounters, read_counters, read_machine};
+pub use counters::{
+    Counters, Machine, PodCounters, read_counters, read_machine, read_machine_stat,
+};
 pub use service::{MachineUsage, Split, split};
 pub use usage::{PodUsage, Usage, usage_between};

@@ -124,6 +124,10 @@ impl Node {
             "proc/meminfo",
             "MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\n",
         );
+        node.write(
+            "proc/pressure/cpu",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        );
         node.write_counters();
         node
     }
@@ -170,6 +174,10 @@ impl Node {
 
     pub(crate) fn tick(&self, reflex: &mut Reflex) -> Option<Snapshot> {
         reflex.tick(self.millis * 1_000_000, &self.index)
+    }
+
+    pub(crate) fn look(&self, reflex: &mut Reflex) -> bool {
+        reflex.look(self.millis * 1_000_000, &self.index)
     }
 
     /// A best-effort pod with a group, known to the API server.
@@ -337,6 +345,10 @@ impl Node {
             self.write_group(&self.layout.class(class), *nanos);
         }
         self.write_group(self.layout.tree(), self.classes.values().sum());
+        self.write(
+            &format!("{}/cpu.idle", self.dir("cpu", self.layout.tree())),
+            "0\n",
+        );
     }
 
     fn write_group(&self, relative: &str, nanos: u64) {

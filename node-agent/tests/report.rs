@@ -1,0 +1,186 @@
+//! The report on the wire, and the watch on the node's pods.
+
+mod api;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use api::{Server, respond, snapshot};
+use jiff::Timestamp;
+use katalyst_node_agent::{
+    cgroup::PodUid,
+    events,
+    metrics::AgentMetrics,
+    notices::Notices,
+    pods::{PodIndex, PodInfo, PodSinks, watch_pods},
+    report::{AgentIdentity, Pacing, Publisher, publish},
+};
+use katalyst_runtime::Health;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn the_report_is_a_forced_apply_of_the_agents_half() {
+    let (client, mut server) = Server::new();
+    let registry = katalyst_runtime::Metrics::new("test", "0");
+    let notices = Notices::new();
+    let (ticks, snapshots) = watch::channel(None);
+    let (_pods, pods) = watch::channel(Arc::new(PodIndex::from_iter([])));
+    let (arrived, mut reported) = watch::channel(None);
+    let publisher = Publisher {
+        client,
+        node: "n1".to_owned(),
+        root: PathBuf::from("/nonexistent"),
+        agent: AgentIdentity {
+            version: "1.2.3".to_owned(),
+            started: Timestamp::UNIX_EPOCH,
+        },
+        pacing: Pacing {
+            min: Duration::from_secs(10),
+            max: Duration::from_secs(20),
+        },
+        snapshots,
+        pods,
+        arrived,
+        notices: notices.clone(),
+        metrics: AgentMetrics::register(&registry),
+    };
+    let stopping = CancellationToken::new();
+    let task = tokio::spawn(publish(publisher, stopping.clone()));
+
+    // The controller has not made the object yet.
+    ticks.send_replace(Some(Arc::new(snapshot(1_000))));
+    let (_, answer) = server.next().await;
+    respond(
+        answer,
+        404,
+        r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":404,"reason":"NotFound","message":"x","metadata":{}}"#,
+    );
+
+    // Ticks go on until the pause after the failure has passed.
+    let ticking = {
+        let ticks = ticks.clone();
+        tokio::spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                beat.tick().await;
+                ticks.send_replace(Some(Arc::new(snapshot(1_000))));
+            }
+        })
+    };
+    let (request, answer) = server.next().await;
+    assert_eq!(notices.texts().len(), 1, "{:?}", notices.texts());
+    assert!(
+        notices.texts()[0].contains("n1 does not exist"),
+        "{:?}",
+        notices.texts()
+    );
+    assert_eq!(request.method(), http::Method::PATCH);
+    assert_eq!(
+        request.uri().path(),
+        "/apis/node.katalyst.kubewharf.io/v1alpha1/customnoderesources/n1/status"
+    );
+    let query = request.uri().query().unwrap();
+    assert!(
+        query.contains("fieldManager=katalyst-node-agent") && query.contains("force=true"),
+        "{query}"
+    );
+    assert_eq!(
+        request.headers()["content-type"],
+        "application/apply-patch+yaml"
+    );
+    let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+    assert_eq!(body["metadata"], serde_json::json!({"name": "n1"}));
+    assert_eq!(
+        body["status"]["nodeMetricStatus"]["reclaimedCeiling"]["cpu"],
+        "1"
+    );
+    assert_eq!(
+        body["status"].as_object().unwrap().len(),
+        2,
+        "topologyZone and nodeMetricStatus only: {body}"
+    );
+    // Whatever the other half holds is not read.
+    respond(
+        answer,
+        200,
+        r#"{"status":{"resources":{"allocatable":"nonsense"}}}"#,
+    );
+
+    tokio::time::timeout(Duration::from_secs(10), reported.wait_for(Option::is_some))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(notices.texts().is_empty(), "{:?}", notices.texts());
+    ticking.abort();
+    stopping.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_malformed_pod_costs_itself_and_not_the_list() {
+    let (client, mut server) = Server::new();
+    let notices = Notices::new();
+    let health = Health::new();
+    let (index, mut pods) = watch::channel(Arc::new(PodIndex::default()));
+    let (event_sink, _queue) = events::channel();
+    let sinks = PodSinks {
+        index,
+        notices: notices.clone(),
+        events: event_sink,
+        listed: health.gate("pods"),
+    };
+    let stopping = CancellationToken::new();
+    let task = tokio::spawn({
+        let stopping = stopping.clone();
+        async move { watch_pods(client, "n1", sinks, stopping).await }
+    });
+
+    let (request, answer) = server.next().await;
+    assert!(
+        request
+            .uri()
+            .query()
+            .unwrap()
+            .contains("spec.nodeName%3Dn1"),
+        "{}",
+        request.uri()
+    );
+    let list = serde_json::json!({
+        "kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "5"},
+        "items": [
+            {"metadata": {"name": "good", "namespace": "n", "uid": "1", "annotations": {"katalyst.kubewharf.io/qos_level": "reclaimed_cores"}},
+             "spec": {"containers": []}},
+            {"metadata": {"name": "unreadable", "namespace": "n", "uid": "2"}, "spec": {"containers": "none"}},
+            {"metadata": {"name": "odd", "namespace": "n", "uid": "3", "annotations": {"katalyst.kubewharf.io/qos_level": "gold"}},
+             "spec": {"containers": []}},
+        ],
+    });
+    respond(answer, 200, &list.to_string());
+
+    let synced = pods.wait_for(|index| index.synced);
+    let index = tokio::time::timeout(Duration::from_secs(10), synced)
+        .await
+        .unwrap()
+        .unwrap()
+        .clone();
+    assert!(
+        index
+            .get(&PodUid::new("1"))
+            .is_some_and(PodInfo::is_reclaimed)
+    );
+    assert!(index.get(&PodUid::new("2")).is_none());
+    assert!(
+        index
+            .get(&PodUid::new("3"))
+            .is_some_and(|pod| !pod.is_reclaimed())
+    );
+    let texts = notices.texts();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts[0].contains("gold") && texts[1].contains("n/unreadable"),
+        "{texts:?}"
+    );
+    assert!(health.pending().is_empty());
+    stopping.cancel();
+    task.await.unwrap().unwrap();
+}
