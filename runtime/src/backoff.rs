@@ -65,6 +65,17 @@ pub fn jittered(period: Duration, fraction: f64, rng: &mut impl Rng) -> Duration
     period + period.mul_f64(fraction.clamp(0.0, 10.0) * rng.random::<f64>())
 }
 
+/// Pauses between attempts to restore a watch: half a second to five, jittered. kube's own go up to 30 s; after an outage of the API server that
+/// is how long a new pod would run unseen.
+pub fn watch_backoff() -> kube::runtime::watcher::ExponentialBackoff {
+    kube::runtime::watcher::ExponentialBackoff::new(
+        Duration::from_millis(500),
+        Duration::from_secs(5),
+        2.0,
+        true,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -85,7 +85,7 @@ pub async fn watch_offer(
 ) -> Result<(), BoxError> {
     let api: Api<DeserializeGuard<CustomNodeResource>> = Api::all(client);
     let config = watcher::Config::default().fields(&format!("metadata.name={node}"));
-    let stream = watcher(api, config).default_backoff();
+    let stream = watcher(api, config).backoff(katalyst_runtime::backoff::watch_backoff());
     pin_mut!(stream);
     loop {
         let event = tokio::select! {

@@ -32,7 +32,7 @@ pub async fn watch_offers(
     stopping: CancellationToken,
 ) -> Result<(), BoxError> {
     let events = watcher(Api::<GuardedCnr>::all(client), watcher::Config::default())
-        .default_backoff()
+        .backoff(katalyst_runtime::backoff::watch_backoff())
         .take_until(stopping.cancelled_owned());
     pin_mut!(events);
     let mut complaints = BTreeMap::new();

@@ -27,7 +27,7 @@ pub async fn watch_pods(
 ) -> Result<(), BoxError> {
     let config = watcher::Config::default().fields(ON_A_NODE);
     let events = watcher(Api::<Pod>::all(client), config)
-        .default_backoff()
+        .backoff(katalyst_runtime::backoff::watch_backoff())
         .take_until(stopping.cancelled_owned());
     pin_mut!(events);
     while let Some(event) = events.next().await {
