@@ -4,13 +4,14 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::{
     cgroups, engine_data,
+    lock::Lock,
     settings::{Settings, remove},
     state::{Engine, Identity, State},
 };
@@ -20,39 +21,6 @@ const MODULES: &str = "/usr/lib/modules";
 
 /// Remembers in the run folder that the machine had no folder of kernel modules.
 const MADE_MODULES: &str = "made-modules-folder";
-
-/// Excludes other commands that change the cluster, until it is dropped or its process ends.
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its lock on the file")] File);
-
-impl Lock {
-    /// Waits at most `patience` for the lock.
-    pub fn take(settings: &Settings, patience: Duration) -> anyhow::Result<Self> {
-        let path = settings.lock_file();
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
-        }
-        let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
-        let end = Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self(file)),
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < end => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(fs::TryLockError::WouldBlock) => {
-                    bail!(
-                        "another command works on this cluster: {} is locked",
-                        path.display()
-                    )
-                }
-                Err(fs::TryLockError::Error(error)) => {
-                    return Err(error).with_context(|| format!("lock {}", path.display()));
-                }
-            }
-        }
-    }
-}
 
 /// Makes the folder that kind mounts, if the machine lacks it.
 pub fn make_modules_folder(settings: &Settings) -> anyhow::Result<()> {
@@ -67,16 +35,25 @@ pub fn make_modules_folder(settings: &Settings) -> anyhow::Result<()> {
 
 /// Ends the supervisor if it lives, then removes processes, cgroups and files. With `keep_logs` the logs stay in the run folder.
 pub fn clear(settings: &Settings, keep_logs: bool) -> anyhow::Result<()> {
-    if let Some(State {
-        engine: Engine::Private(supervisor),
-        ..
-    }) = State::read(settings)
-    {
-        supervisor.end()?;
+    let private = match State::read(settings).map(|state| state.engine) {
+        Some(Engine::Private(supervisor)) => {
+            supervisor.end()?;
+            true
+        }
+        _ => false,
+    };
+    let (_, kind_cache) = Settings::cache()?;
+    let patience = Duration::from_secs(if private { 10 } else { 0 });
+    match Lock::take(&engine_data::lease(&kind_cache), patience) {
+        Ok(_lease) => {
+            // The namespaces' processes end with the supervisor; their groups are empty a moment later.
+            cgroups::remove()?;
+            engine_data::sweep(&engine_data::folder(&kind_cache))?;
+        }
+        // An engine lives that belongs to a cluster in another run folder.
+        Err(_) if !private => {}
+        Err(error) => return Err(error),
     }
-    // The namespaces' processes end with the supervisor; their groups are empty a moment later.
-    cgroups::remove()?;
-    engine_data::sweep(&engine_data::folder(&Settings::cache()?.1))?;
     if settings.run.join(MADE_MODULES).exists() && Path::new(MODULES).exists() {
         // Something else may have put modules there meanwhile; then the folder stays.
         fs::remove_dir(MODULES).ok();
@@ -99,7 +76,7 @@ pub fn after(settings: &Settings, owner: Identity) -> anyhow::Result<()> {
     std::io::stdin()
         .read_to_end(&mut Vec::new())
         .context("wait for the supervisor")?;
-    let _lock = Lock::take(settings, Duration::from_secs(60 * 10))?;
+    let _lock = Lock::take(&settings.lock_file(), Duration::from_secs(60 * 10))?;
     match State::read(settings) {
         Some(State {
             engine: Engine::Private(found),

@@ -6,10 +6,12 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 
 use super::{
-    clear::{self, Lock},
+    clear,
     create::{self, Image},
     docker::{Docker, control_plane},
-    engine, node_image, oci_runtime, packages,
+    engine, engine_data,
+    lock::Lock,
+    node_image, oci_runtime, packages,
     progress::Progress,
     settings::{Settings, Shape},
     state::{Engine, Identity, State},
@@ -123,7 +125,8 @@ pub fn run(command: KindCommand) -> anyhow::Result<()> {
 
 fn up(settings: &Settings, options: &Up) -> anyhow::Result<()> {
     let progress = Progress::start();
-    let _lock = Lock::take(settings, Duration::from_secs(1))?;
+    let _lock = Lock::take(&settings.lock_file(), Duration::from_secs(1))
+        .context("another command works on this cluster")?;
     if let Some(state) = State::read(settings).filter(|state| state.ready && state.lives()) {
         ensure!(
             state.shape == options.shape,
@@ -155,6 +158,9 @@ fn up(settings: &Settings, options: &Up) -> anyhow::Result<()> {
             "no container engine answers, and starting one in private namespaces needs root"
         );
         clear::clear(settings, false)?;
+        Lock::take(&engine_data::lease(&kind_cache), Duration::ZERO).context(
+            "a private kind cluster runs in another run folder; there can be one at a time",
+        )?;
         if let Err(error) = in_private_engine(settings, &options.shape, &cache, &progress) {
             clear::clear(settings, true).context("clear up after a failed start")?;
             return Err(error);
@@ -236,7 +242,8 @@ fn down(settings: &Settings) -> anyhow::Result<()> {
     {
         supervisor.end()?;
     }
-    let _lock = Lock::take(settings, Duration::from_secs(60))?;
+    let _lock = Lock::take(&settings.lock_file(), Duration::from_secs(60))
+        .context("another command works on this cluster")?;
     if let Some(State {
         engine: Engine::Reachable,
         ..

@@ -2,13 +2,15 @@
 //!
 //! Everything the engine starts ends with this process, mounts and network links with it. Only cgroups and files outlive it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use rustix::process::{WaitOptions, waitpid};
 
 use super::{
-    engine_data, oci_runtime, relay,
+    engine_data,
+    lock::Lock,
+    oci_runtime, relay,
     settings::{CGROUP, Settings},
     tool::Tool,
 };
@@ -26,6 +28,8 @@ pub fn run(settings: &Settings, port: u16) -> anyhow::Result<()> {
         std::process::id() == 1,
         "the engine needs its own process namespace"
     );
+    let (_, kind_cache) = Settings::cache()?;
+    let _lease = Lock::take(&engine_data::lease(&kind_cache), Duration::from_secs(1))?;
     Tool::new("mount")
         .args(["-t", "tmpfs", "tmpfs", "/run"])
         .run()?;
@@ -35,7 +39,7 @@ pub fn run(settings: &Settings, port: u16) -> anyhow::Result<()> {
     let forward = "/proc/sys/net/ipv4/ip_forward";
     fs::write(forward, "1").with_context(|| format!("write {forward}"))?;
     relay::socket_to_port(&settings.api_socket(), port)?;
-    let daemon = daemon(settings)?;
+    let daemon = daemon(settings, &kind_cache)?;
     // The first process also collects every orphan of its namespace.
     loop {
         match waitpid(None, WaitOptions::empty()) {
@@ -51,12 +55,11 @@ pub fn run(settings: &Settings, port: u16) -> anyhow::Result<()> {
     }
 }
 
-fn daemon(settings: &Settings) -> anyhow::Result<u32> {
-    let (_, kind_cache) = Settings::cache()?;
+fn daemon(settings: &Settings, kind_cache: &Path) -> anyhow::Result<u32> {
     let run = settings.run.join("docker");
     let tool = Tool::new("dockerd")
         .arg("--data-root")
-        .arg(engine_data::folder(&kind_cache))
+        .arg(engine_data::folder(kind_cache))
         .arg("--exec-root")
         .arg(run.join("exec"))
         .arg("--pidfile")

@@ -23,6 +23,11 @@ pub fn folder(kind_cache: &Path) -> PathBuf {
     kind_cache.join("docker")
 }
 
+/// Locked by the engine as long as it lives.
+pub fn lease(kind_cache: &Path) -> PathBuf {
+    kind_cache.join("docker.lock")
+}
+
 /// Removes all that is not an image.
 pub fn sweep(data: &Path) -> anyhow::Result<()> {
     let mounts = data.join(MOUNTS);

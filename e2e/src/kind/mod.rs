@@ -12,6 +12,7 @@ pub mod create;
 pub mod docker;
 pub mod engine;
 pub mod engine_data;
+pub mod lock;
 pub mod node_image;
 pub mod oci_runtime;
 pub mod packages;
