@@ -22,6 +22,10 @@ pub struct Args {
     /// How many of them filter returns. Long lists cost kube-scheduler more than anything the extender does.
     #[arg(long, env = "KATALYST_MAX_NODES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_nodes: u16,
+    /// Report nodes as worth a preemption where pods of lower priority hold the room. Useless up to kube-scheduler 1.36, which
+    /// gives such a preemption up with an error.
+    #[arg(long, env = "KATALYST_SUGGEST_PREEMPTION")]
+    pub suggest_preemption: bool,
     /// A node whose agent has not reported for so long takes no new pod, even when the controllers have not noticed.
     #[arg(long, env = "KATALYST_STALE_AFTER", default_value = "90s", value_parser = duration)]
     pub stale_after: Duration,

@@ -56,6 +56,7 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     let policy = Policy {
         strategy: args.strategy.into(),
         max_nodes: usize::from(args.max_nodes),
+        suggest_preemption: args.suggest_preemption,
     };
     let timeouts = BindTimeouts {
         write: args.bind_timeout,

@@ -10,6 +10,10 @@ pub struct Policy {
     /// How many of them filter returns. Long lists cost kube-scheduler more than all else here; a few good nodes leave its own
     /// scores something to choose from.
     pub max_nodes: usize,
+    /// Report a node as worth a preemption where pods of lower priority hold its reclaimed resources. kube-scheduler 1.36 gives up
+    /// a preemption unless its own dry run, which knows nothing of reclaimed resources, finds a victim: there such a report only
+    /// costs dry runs and error messages, so it is off. The verb preempt works either way.
+    pub suggest_preemption: bool,
 }
 
 impl Default for Policy {
@@ -19,6 +23,7 @@ impl Default for Policy {
         Self {
             strategy: Strategy::Spread,
             max_nodes: 8,
+            suggest_preemption: false,
         }
     }
 }

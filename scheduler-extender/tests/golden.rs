@@ -10,6 +10,7 @@
 mod rig;
 
 use http::StatusCode;
+use katalyst_scheduler_extender::policy::Policy;
 use rig::{Rig, STALE_AFTER, golden};
 use serde_json::{Value, json};
 
@@ -81,7 +82,10 @@ async fn every_candidate_has_its_reason_when_none_fits() {
 
 #[tokio::test]
 async fn preemption_is_suggested_only_where_a_pod_of_lower_priority_holds_the_room() {
-    let (rig, _api) = Rig::new();
+    let (rig, _api) = Rig::with(Policy {
+        suggest_preemption: true,
+        ..Policy::default()
+    });
     for node in ["node-a", "node-b"] {
         rig.offer(node, 1);
     }

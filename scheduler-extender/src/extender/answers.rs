@@ -136,7 +136,8 @@ fn read(pod: Option<&WirePod<'_>>) -> Result<PodRequest, RequestError> {
 }
 
 fn invalid_filter(error: String) -> Answer {
-    tracing::warn!(%error, "filter is answered with an error");
+    // kube-scheduler asks again and again, and shows the text in an Event of the pod each time.
+    tracing::debug!(%error, "filter is answered with an error");
     let result = ExtenderFilterResult {
         node_names: Some(Vec::new()),
         error,

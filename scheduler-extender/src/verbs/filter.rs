@@ -64,7 +64,9 @@ pub fn filter<'a>(
                 index,
             ),
             Err(rejection) if best.is_empty() => {
-                rejected.push((index, rejection, rejection.resolvable(&view, pod.priority)));
+                let resolvable =
+                    policy.suggest_preemption && rejection.resolvable(&view, pod.priority);
+                rejected.push((index, rejection, resolvable));
             }
             Err(_) => {}
         }

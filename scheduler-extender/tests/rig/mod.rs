@@ -43,6 +43,10 @@ pub fn client() -> (kube::Client, ApiHandle) {
 
 impl Rig {
     pub fn new() -> (Self, ApiHandle) {
+        Self::with(Policy::default())
+    }
+
+    pub fn with(policy: Policy) -> (Self, ApiHandle) {
         let (client, handle) = client();
         let process = Process::new(COMPONENT, LogControl::detached());
         let metrics = ExtenderMetrics::new(&process.metrics);
@@ -50,7 +54,7 @@ impl Rig {
         let (read, started) = (clock.clone(), tokio::time::Instant::now());
         let extender = Extender::new(
             Arc::new(Ledger::new(STALE_AFTER)),
-            Policy::default(),
+            policy,
             Binder::new(client, BindTimeouts::default()),
             metrics,
             Arc::new(move || {
