@@ -65,15 +65,33 @@ pub fn jittered(period: Duration, fraction: f64, rng: &mut impl Rng) -> Duration
     period + period.mul_f64(fraction.clamp(0.0, 10.0) * rng.random::<f64>())
 }
 
-/// Pauses between attempts to restore a watch: half a second to five, jittered. kube's own go up to 30 s; after an outage of the API server that
-/// is how long a new pod would run unseen.
-pub fn watch_backoff() -> kube::runtime::watcher::ExponentialBackoff {
-    kube::runtime::watcher::ExponentialBackoff::new(
-        Duration::from_millis(500),
-        Duration::from_secs(5),
-        2.0,
-        true,
-    )
+/// Pauses between attempts to restore a watch: half a second to five, jittered. kube's own go up to 30 s; after an outage of the API server
+/// that is how long a new pod would run unseen.
+pub fn watch_backoff() -> WatchBackoff {
+    const RESTORE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+    WatchBackoff {
+        attempts: RESTORE.start(),
+    }
+}
+
+/// What [`watch_backoff`] gives to `WatchStreamExt::backoff`.
+#[derive(Debug, Clone)]
+pub struct WatchBackoff {
+    attempts: Attempts,
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.attempts.next_delay(&mut rand::rng()))
+    }
+}
+
+impl kube::runtime::utils::Backoff for WatchBackoff {
+    fn reset(&mut self) {
+        self.attempts.reset();
+    }
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ enum Kind {
 pub(super) struct SuiteCommand {
     /// The cluster to start.
     kind: Kind,
-    /// Virtual-machine nodes of a local cluster.
-    #[arg(long, env = "VMS", default_value_t = 1)]
+    /// Virtual-machine nodes of a local cluster; the second one runs a kernel without PSI.
+    #[arg(long, default_value_t = 2)]
     vms: u8,
     /// Run only scenarios whose name contains this text (may be given several times).
     #[arg(long)]
