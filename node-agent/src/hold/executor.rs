@@ -23,6 +23,8 @@ pub struct Change {
     pub from: String,
     /// What it is to hold.
     pub to: String,
+    /// Another file whose value the kernel loses with this write, and that value.
+    pub loses: Option<(Knob, String)>,
 }
 
 /// A file that could not be brought to its value.
@@ -83,6 +85,10 @@ pub fn diff(hierarchy: &Hierarchy, settings: Vec<Setting>) -> (Vec<Change>, Vec<
                 knob,
                 from: current.trim().to_owned(),
                 to: value,
+                loses: knob.loses(hierarchy.version()).and_then(|lost| {
+                    let value = file::read(&dir.join(lost.file())).ok()?;
+                    Some((lost, value.trim().to_owned()))
+                }),
             }),
             Err(error) if error.is_gone() && (knob.optional() || !dir.exists()) => {}
             Err(error) => problems.push(error.into()),
@@ -130,15 +136,19 @@ pub fn record(
         relative,
         knob,
         from,
+        loses,
         ..
     } in changes
     {
-        let old = if trust_current(uid) {
-            from.as_str()
-        } else {
-            knob.kubelet_default()
-        };
-        records.remember(uid, relative, requests(uid), *knob, old);
+        let lost = loses.as_ref().map(|(knob, value)| (*knob, value.as_str()));
+        for (knob, current) in std::iter::once((*knob, from.as_str())).chain(lost) {
+            let old = if trust_current(uid) {
+                current
+            } else {
+                knob.kubelet_default()
+            };
+            records.remember(uid, relative, requests(uid), knob, old);
+        }
     }
 }
 
@@ -216,6 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn the_weight_that_idle_takes_is_recorded_with_it() {
+        let (_root, hierarchy) = v2(&[("a/cpu.idle", "0\n"), ("a/cpu.weight", "1\n")]);
+        let (changes, problems) = diff(&hierarchy, vec![setting("a", Knob::CpuIdle, "1")]);
+        assert!(problems.is_empty());
+        let mut records = Records::in_memory();
+        record(&mut records, &changes, |_| Reclaimed::ZERO, |_| true);
+        let old = &records.pod(&PodUid::new("a")).unwrap().old;
+        // In the order in which they are put back: the weight only counts once the group is not idle.
+        assert_eq!(
+            old.iter().collect::<Vec<_>>(),
+            [
+                (&Knob::CpuIdle, &"0".to_owned()),
+                (&Knob::CpuWeight, &"1".to_owned())
+            ]
+        );
+    }
+
+    #[test]
     fn lost_records_fall_back_to_kubelets_values() {
         let mut records = Records::in_memory();
         let change = |pod: &str| Change {
@@ -224,6 +252,7 @@ mod tests {
             knob: Knob::CfsQuota,
             from: "4000".to_owned(),
             to: "5000".to_owned(),
+            loses: None,
         };
         record(
             &mut records,

@@ -22,6 +22,13 @@ pub enum Knob {
     /// Both versions, kernel 5.15 and later: 1 lets every other group run first.
     #[serde(rename = "cpu.idle")]
     CpuIdle,
+    /// Version 1: weight. Never set here, but the kernel forgets it while `cpu.idle` is 1 and comes back with its default of 1024: restored
+    /// after [`Self::CpuIdle`], which is why it stands behind it.
+    #[serde(rename = "cpu.shares")]
+    CpuShares,
+    /// Version 2: the same.
+    #[serde(rename = "cpu.weight")]
+    CpuWeight,
     /// Version 1: hard limit, bytes.
     #[serde(rename = "memory.limit_in_bytes")]
     MemoryLimit,
@@ -41,6 +48,8 @@ impl Knob {
             Self::CfsQuota => "cpu.cfs_quota_us",
             Self::CpuMax => "cpu.max",
             Self::CpuIdle => "cpu.idle",
+            Self::CpuShares => "cpu.shares",
+            Self::CpuWeight => "cpu.weight",
             Self::MemoryLimit => "memory.limit_in_bytes",
             Self::MemoryMax => "memory.max",
             Self::MemoryHigh => "memory.high",
@@ -50,7 +59,12 @@ impl Knob {
     /// Hierarchy the file is in.
     pub fn controller(self) -> Controller {
         match self {
-            Self::CfsPeriod | Self::CfsQuota | Self::CpuMax | Self::CpuIdle => Controller::Cpu,
+            Self::CfsPeriod
+            | Self::CfsQuota
+            | Self::CpuMax
+            | Self::CpuIdle
+            | Self::CpuShares
+            | Self::CpuWeight => Controller::Cpu,
             Self::MemoryLimit | Self::MemoryMax | Self::MemoryHigh => Controller::Memory,
         }
     }
@@ -63,6 +77,8 @@ impl Knob {
             Self::CfsQuota | Self::MemoryLimit => "-1",
             Self::CpuMax => "max 100000",
             Self::CpuIdle => "0",
+            Self::CpuShares => "2",
+            Self::CpuWeight => "1",
             Self::MemoryMax | Self::MemoryHigh => "max",
         }
     }
@@ -92,7 +108,11 @@ impl Knob {
                     }
                 }
             }
-            Self::CfsPeriod | Self::CfsQuota | Self::CpuIdle => a == b,
+            Self::CfsPeriod
+            | Self::CfsQuota
+            | Self::CpuIdle
+            | Self::CpuShares
+            | Self::CpuWeight => a == b,
         }
     }
 
@@ -102,6 +122,15 @@ impl Knob {
         match self {
             Self::CpuIdle => 0,
             _ => word.parse().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Another file whose value the kernel loses when this one is written.
+    pub fn loses(self, version: Version) -> Option<Self> {
+        match (self, version) {
+            (Self::CpuIdle, Version::V1) => Some(Self::CpuShares),
+            (Self::CpuIdle, Version::V2) => Some(Self::CpuWeight),
+            _ => None,
         }
     }
 

@@ -163,7 +163,7 @@ pub fn settings(limits: &PodLimits, version: Version, idle: bool) -> Vec<Setting
                 Knob::CfsQuota => quota.to_string(),
                 Knob::CpuMax => format!("{quota} {DEFAULT_PERIOD_MICROS}"),
                 Knob::CpuIdle if idle => "1".to_owned(),
-                Knob::CpuIdle => return None,
+                Knob::CpuIdle | Knob::CpuShares | Knob::CpuWeight => return None,
                 Knob::MemoryLimit | Knob::MemoryMax => bytes(limits.memory_max),
                 Knob::MemoryHigh => limits.memory_high.map_or_else(|| "max".to_owned(), bytes),
             };

@@ -46,7 +46,9 @@ pub async fn watch_pods(
 ) -> Result<(), BoxError> {
     let api: Api<DeserializeGuard<Pod>> = Api::all(client);
     let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
-    let stream = watcher(api, config).backoff(katalyst_runtime::backoff::watch_backoff()).into_stream();
+    let stream = watcher(api, config)
+        .backoff(katalyst_runtime::backoff::watch_backoff())
+        .into_stream();
     pin_mut!(stream);
     let mut fold = Fold::default();
     loop {

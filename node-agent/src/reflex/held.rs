@@ -50,6 +50,11 @@ impl Known {
             .retain(|uid, _| has_group(uid) || index.get(uid).is_some());
     }
 
+    /// Whether no pod is known to be reclaimed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+
     /// Whether the pod is reclaimed.
     pub(super) fn contains(&self, uid: &PodUid) -> bool {
         self.pods.contains_key(uid)

@@ -1,12 +1,14 @@
 //! What one tick found and did: the source of the report, the metrics and `/debug/state`.
 
-use katalyst_core::qos::Level;
-use katalyst_core::reclaimed::Reclaimed;
+use katalyst_core::{qos::Level, reclaimed::Reclaimed, units::Bytes};
 use serde::Serialize;
 
+use super::locate::Located;
 use crate::{
     cgroup::{KubeClass, PodUid},
     hold::PodLimits,
+    pods::{PodIndex, PodInfo},
+    sample::{Split, Usage},
 };
 
 /// The result of a tick.
@@ -91,4 +93,76 @@ pub struct PodView {
     pub usage: Reclaimed,
     /// Part of the enforcement intervals in which it ran out of quota.
     pub throttled_part: f64,
+}
+
+/// What a tick has besides its usage.
+pub(super) struct Parts {
+    pub(super) located: Located,
+    pub(super) split: Split,
+    pub(super) recent_peak: Reclaimed,
+    pub(super) service_peak: ServicePeakView,
+    pub(super) ceiling: CeilingView,
+    pub(super) limits: Vec<PodLimits>,
+}
+
+impl Snapshot {
+    /// Puts the parts together, with what the API server knows of the pods.
+    pub(super) fn compose(usage: &Usage, index: &PodIndex, parts: Parts) -> Self {
+        let Parts {
+            located,
+            split,
+            recent_peak,
+            service_peak,
+            ceiling,
+            limits,
+        } = parts;
+        let mut levels: Vec<LevelUsage> = Vec::new();
+        let pods = usage
+            .pods
+            .iter()
+            .map(|(uid, pod)| {
+                let info = index.get(uid);
+                let used = Reclaimed {
+                    cpu: pod.cpu,
+                    memory: Bytes::new(pod.memory.working_set),
+                };
+                if let Some(info) = info {
+                    match levels.iter_mut().find(|group| group.level == info.level) {
+                        Some(group) => {
+                            group.usage = group.usage + used;
+                            group.pods.push(info.full_name());
+                        }
+                        None => levels.push(LevelUsage {
+                            level: info.level,
+                            usage: used,
+                            pods: vec![info.full_name()],
+                        }),
+                    }
+                }
+                PodView {
+                    uid: uid.clone(),
+                    name: info.map(PodInfo::full_name).unwrap_or_default(),
+                    level: info.map(|info| info.level),
+                    class: pod.class,
+                    usage: used,
+                    throttled_part: pod.throttled_part,
+                }
+            })
+            .collect();
+        Snapshot {
+            at_nanos: usage.at_nanos,
+            cgroup: located.hierarchy.version().to_string(),
+            kubepods: located.kubepods.relative().display().to_string(),
+            capacity: usage.capacity,
+            machine: usage.machine,
+            service: split.service,
+            reclaimed: split.reclaimed,
+            recent_peak,
+            service_peak,
+            ceiling,
+            levels,
+            pods,
+            limits,
+        }
+    }
 }
