@@ -11,6 +11,7 @@ SHELL      := /bin/bash
 CARGO      ?= cargo
 TARGET     ?= $(shell rustc -vV | sed -n 's/^host: //p')
 E2E        := $(CARGO) run --quiet --locked -p katalyst-e2e --bin katalyst-e2e --
+STATIC     := RUSTFLAGS="-C target-feature=+crt-static"
 BINARIES   := target/$(TARGET)/release
 CACHE      := $(or $(KATALYST_CACHE),$(HOME)/.cache/katalyst-e2e)
 KUBECTL    := $(or $(wildcard $(CACHE)/bin/kubectl),kubectl)
@@ -49,7 +50,7 @@ toolchain: ## Build the pinned Kubernetes programs for test clusters (once; abou
 
 # Static, so that an image holds one file and a virtual machine needs no library.
 binaries: ## Static release binaries of the product and the demo workloads
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(TARGET) \
+	$(STATIC) $(CARGO) build --locked --release --target $(TARGET) \
 	  -p katalyst-node-agent -p katalyst-scheduler-extender -p katalyst-controllers -p katalyst-e2e --bin katalyst-node-agent --bin katalyst-scheduler-extender --bin katalyst-controllers --bin katalyst-workload
 
 images: toolchain binaries ## Container images as OCI archives, without a container engine
@@ -93,8 +94,8 @@ e2e-kind: images ## Install, hold, squeeze and uninstall on kind
 ci: lint test e2e ## Everything that CI runs
 
 bench: images ## Figures: loop latency, agent cost, controller recompute, extender filter
-	$(CARGO) run --quiet --locked --release -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
-	$(CARGO) run --quiet --locked --release -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
 	$(E2E) bench
 
 report: ## Print every report of target/reports
