@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use katalyst_core::{
     eviction::{Candidate, Deficit, plan},
     reclaimed::Reclaimed,
+    units::Bytes,
 };
 
 use crate::{
@@ -78,10 +79,13 @@ impl Rounds {
             self.deficit.reset();
             return Round::default();
         };
-        let ceiling = snapshot.ceiling.value;
+        let room = Reclaimed {
+            cpu: snapshot.ceiling.value.cpu,
+            memory: whole_mebibytes(snapshot.ceiling.value.memory),
+        };
         let carried = Reclaimed {
-            cpu: offer.cpu.max(ceiling.cpu),
-            memory: offer.memory.max(ceiling.memory),
+            cpu: offer.cpu.max(room.cpu),
+            memory: offer.memory.max(room.memory),
         };
         let need = self.deficit.observe(now, index.allocated(), carried);
         self.asked
@@ -104,7 +108,10 @@ impl Rounds {
             .filter_map(|victim| {
                 Some(Selected {
                     pod: PodInfo::clone(pods.get(victim.index)?),
-                    reason: victim.reason,
+                    reason: format!(
+                        "{}; the controller offers {offer}, this node has room for {room}",
+                        victim.reason
+                    ),
                 })
             })
             .collect();
@@ -141,4 +148,9 @@ impl Rounds {
             protected: pod.protected,
         }
     }
+}
+
+/// Amounts that people read.
+fn whole_mebibytes(bytes: Bytes) -> Bytes {
+    Bytes::new(bytes.get() >> 20 << 20)
 }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use katalyst_core::{reclaimed::Reclaimed, units::Millicpu};
+use katalyst_core::{
+    reclaimed::Reclaimed,
+    units::{Bytes, Millicpu},
+};
 use katalyst_crds::{
     constants::zone,
     node::{
@@ -62,7 +65,7 @@ pub fn report_status(
                 samples: Some(i64::try_from(snapshot.service_peak.samples).unwrap_or(i64::MAX)),
                 usage: Some(machine_list(&snapshot.service_peak.usage)),
             }),
-            reclaimed_ceiling: Some(machine_list(&snapshot.ceiling.value)),
+            reclaimed_ceiling: Some(machine_list(&whole_mebibytes(snapshot.ceiling.value))),
             capacity: Some(machine_list(&snapshot.capacity)),
             agent: Some(AgentReport {
                 version: Some(agent.version.clone()),
@@ -80,6 +83,14 @@ fn metric(usage: Reclaimed) -> ResourceMetric {
     ResourceMetric {
         cpu: Some(cpu),
         memory: Some(memory),
+    }
+}
+
+/// The ceiling's memory follows from fractions; nobody reads its last bytes.
+fn whole_mebibytes(of: Reclaimed) -> Reclaimed {
+    Reclaimed {
+        memory: Bytes::new(of.memory.get() >> 20 << 20),
+        ..of
     }
 }
 
@@ -182,7 +193,7 @@ mod tests {
         }
     }
 
-    use katalyst_core::{qos::Level, units::Bytes};
+    use katalyst_core::qos::Level;
 
     #[test]
     fn the_report_is_the_agents_half_only() {
