@@ -25,5 +25,6 @@ pub mod stamp;
 pub mod state;
 pub mod supervisor;
 pub mod tool;
+mod up;
 
 pub use command::{KindCommand, run};
