@@ -7,6 +7,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, ValueEnum};
 
+/// kube's client logs an error for each failed connection attempt; the loops say once that the API server is away and once that it is back.
+pub const DEFAULT_LOG_FILTER: &str = "info,kube_client::client::builder=off";
+
 /// What every binary needs: logs, the admin server, the API client and the shutdown limits.
 #[derive(Args, Clone, Debug)]
 pub struct RuntimeArgs {
@@ -33,7 +36,7 @@ pub struct LogArgs {
     #[arg(
         long = "log-level",
         env = "KATALYST_LOG",
-        default_value = "info",
+        default_value = DEFAULT_LOG_FILTER,
         value_name = "FILTER"
     )]
     pub level: String,
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn defaults_follow_the_control_plane() {
         let cli = parse(&[]).unwrap();
-        assert_eq!(cli.runtime.log.level, "info");
+        assert_eq!(cli.runtime.log.level, DEFAULT_LOG_FILTER);
         assert_eq!(cli.runtime.admin.addr, None);
         let defaults = ClientArgs::default();
         assert_eq!(

@@ -287,11 +287,16 @@ impl Stage {
 
 /// An error and its causes on one line, leaving out a cause that its parent already prints.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
+    // kube prints a refusal of the API server twice over, once as a debug structure.
+    let words = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => error.to_string(),
+    };
+    let mut line = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
+        let text = words(error);
+        if !line.contains(&text) {
             line.push_str(": ");
             line.push_str(&text);
         }

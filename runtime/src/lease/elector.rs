@@ -110,6 +110,7 @@ impl Elector {
     /// Returns the end of the first leadership, or `None` when released before.
     async fn acquire(&mut self, release: &CancellationToken) -> Option<Instant> {
         let limit = self.config.attempt_limit();
+        let mut complaint = String::new();
         loop {
             let sent = Instant::now();
             let met = tokio::select! {
@@ -128,11 +129,16 @@ impl Elector {
                 }),
                 Ok(Standing::Free) => {}
                 Err(error) => {
-                    tracing::warn!(
-                        lease = self.config.object(),
-                        error = chain(&error),
-                        "lease not acquired"
-                    );
+                    let text = chain(&error);
+                    // Once for each cause, not once for each attempt.
+                    if text != complaint {
+                        tracing::warn!(
+                            lease = self.config.object(),
+                            error = text,
+                            "lease not acquired"
+                        );
+                        complaint = text;
+                    }
                 }
             }
             let pause = jittered(self.config.retry_period, JITTER, &mut self.rng);
