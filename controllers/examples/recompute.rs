@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A round is what happens when every agent reports at once: each CNR enters the index as the JSON that a watch delivers, every
-//! node is planned, and every write is answered. Medians over rounds; half of the rounds surge so that every offer falls and
-//! every node has to be written.
+//! node is planned, and every write is answered. Rounds come in threes: services calm down and every offer rises, nothing changes,
+//! services surge and every offer falls. Medians over the rounds of a kind.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -32,7 +32,7 @@ struct Args {
     #[arg(long, default_value_t = 10)]
     pods: usize,
     /// Rounds.
-    #[arg(long, default_value_t = 41)]
+    #[arg(long, default_value_t = 63)]
     rounds: u32,
     /// The bar: a whole round over all nodes in milliseconds.
     #[arg(long, default_value_t = 1000.0)]
@@ -64,21 +64,29 @@ fn main() -> Result<()> {
         "there is nothing to measure"
     );
     let mut cluster = Cluster::new(&args);
-    // Two rounds create and first write everything.
-    cluster.round(0);
-    cluster.round(1);
-    let (mut quiet, mut surge) = (Vec::new(), Vec::new());
-    for round in 2..2 + args.rounds {
+    // The first three create and first write everything.
+    for round in 0..3 {
+        cluster.round(round);
+    }
+    let (mut calm, mut quiet, mut surge) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 3..3 + args.rounds.next_multiple_of(3) {
         let measured = cluster.round(round);
-        if round.is_multiple_of(2) {
-            quiet.push(measured);
-        } else {
-            surge.push(measured);
+        match round % 3 {
+            0 => calm.push(measured),
+            1 => quiet.push(measured),
+            _ => surge.push(measured),
         }
     }
     ensure!(
-        surge.iter().all(|round| round.writes == args.nodes),
-        "a surge must write every node"
+        surge
+            .iter()
+            .chain(&calm)
+            .all(|round| round.writes == args.nodes),
+        "every node must be written when its offer moves"
+    );
+    ensure!(
+        quiet.iter().all(|round| round.writes == 0),
+        "nothing may be written when nothing changed"
     );
 
     let whole = |round: &Round| round.intake + round.plan;
@@ -165,8 +173,8 @@ impl Cluster {
 
     fn round(&mut self, round: u32) -> Round {
         let now = 1_800_000_000.0 + f64::from(round) * 600.0;
-        // Services take 10 of 64 CPUs, in every second round 40.
-        let peak = if round.is_multiple_of(2) { "10" } else { "40" };
+        // Services take 10 of 64 CPUs, in every third round 40.
+        let peak = if round % 3 == 2 { "40" } else { "10" };
         let watched: Vec<Vec<u8>> = (0..self.statuses.len())
             .map(|number| self.cnr(number, now, peak))
             .filter_map(|cnr| serde_json::to_vec(&cnr).ok())
