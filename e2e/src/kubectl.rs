@@ -51,8 +51,15 @@ impl Kubectl {
     /// The kubectl of the toolchain cache, else the one in `PATH`, on `kubeconfig`.
     pub fn new(cache: &Cache, kubeconfig: impl Into<PathBuf>) -> Self {
         let built = cache.bin().join("kubectl");
-        let program = if built.exists() { built } else { PathBuf::from("kubectl") };
-        Self { program, kubeconfig: kubeconfig.into() }
+        let program = if built.exists() {
+            built
+        } else {
+            PathBuf::from("kubectl")
+        };
+        Self {
+            program,
+            kubeconfig: kubeconfig.into(),
+        }
     }
 
     /// The kubeconfig in use.
@@ -62,7 +69,11 @@ impl Kubectl {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--request-timeout=20s").args(arguments);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .arg("--request-timeout=20s")
+            .args(arguments);
         command
     }
 
@@ -73,10 +84,21 @@ impl Kubectl {
 
     /// Runs with `input` on standard input.
     pub fn feed(&self, arguments: &[&str], input: Option<&str>) -> Result<String, KubectlError> {
-        let start = |source| KubectlError::Start { program: self.program.clone(), source };
+        let start = |source| KubectlError::Start {
+            program: self.program.clone(),
+            source,
+        };
         let mut command = self.command(arguments);
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
+        command.stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(start)?;
         if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
             // A broken pipe shows in the exit status.
             stdin.write_all(text.as_bytes()).ok();
@@ -96,13 +118,19 @@ impl Kubectl {
         let mut all = arguments.to_vec();
         all.extend(["-o", "json"]);
         let text = self.run(&all)?;
-        serde_json::from_str(&text).map_err(|source| KubectlError::Json { arguments: arguments.join(" "), source })
+        serde_json::from_str(&text).map_err(|source| KubectlError::Json {
+            arguments: arguments.join(" "),
+            source,
+        })
     }
 
     /// Reads a path of the API server (also pods, through its proxy) as JSON.
     pub fn raw(&self, path: &str) -> Result<Value, KubectlError> {
         let text = self.run(&["get", "--raw", path])?;
-        serde_json::from_str(&text).map_err(|source| KubectlError::Json { arguments: format!("get --raw {path}"), source })
+        serde_json::from_str(&text).map_err(|source| KubectlError::Json {
+            arguments: format!("get --raw {path}"),
+            source,
+        })
     }
 
     /// Posts nothing to a path of the API server (a pod, through its proxy).
@@ -117,13 +145,20 @@ impl Kubectl {
 }
 
 /// Asks `condition` again until it gives a value or `limit` has passed; the error is its last complaint.
-pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+pub fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let began = Instant::now();
     loop {
         match condition() {
             Ok(value) => return Ok(value),
             Err(complaint) if began.elapsed() >= limit => {
-                return Err(format!("{what}: not within {:.0} s: {complaint}", limit.as_secs_f64()));
+                return Err(format!(
+                    "{what}: not within {:.0} s: {complaint}",
+                    limit.as_secs_f64()
+                ));
             }
             // A poll interval, not a guess at how long things take.
             Err(_) => std::thread::sleep(Duration::from_millis(200)),
@@ -137,7 +172,8 @@ mod tests {
 
     #[test]
     fn waiting_returns_the_last_complaint() {
-        let error = wait_for::<()>("the moon", Duration::ZERO, || Err("too far".to_owned())).unwrap_err();
+        let error =
+            wait_for::<()>("the moon", Duration::ZERO, || Err("too far".to_owned())).unwrap_err();
         assert_eq!(error, "the moon: not within 0 s: too far");
     }
 }

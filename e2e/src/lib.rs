@@ -23,8 +23,8 @@ pub mod program;
 pub mod report;
 pub mod scenario;
 pub mod toolchain;
-pub mod vm;
 pub mod unit_tests;
+pub mod vm;
 pub mod workload;
 
 /// Lower-case hexadecimal digits of `bytes`.

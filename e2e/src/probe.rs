@@ -30,7 +30,7 @@ spec:
         image: katalyst.local/busybox:1
         imagePullPolicy: IfNotPresent
         command: [/bin/busybox, sleep, "1000000"]
-        volumeMounts: [{name: cgroup, mountPath: /host/cgroup, mountPropagation: HostToContainer}]
+        volumeMounts: [{name: cgroup, mountPath: /host/cgroup}]
       volumes: [{name: cgroup, hostPath: {path: /sys/fs/cgroup}}]
 "#;
 
@@ -54,20 +54,33 @@ impl Probe {
     pub fn start(kubectl: &Kubectl) -> Result<Self, String> {
         kubectl.apply(MANIFEST).map_err(|e| e.to_string())?;
         wait_for("probe DaemonSet", Duration::from_secs(120), || {
-            let set = kubectl.json(&["-n", "katalyst-e2e-probe", "get", "daemonset", "probe"]).map_err(|e| e.to_string())?;
+            let set = kubectl
+                .json(&["-n", "katalyst-e2e-probe", "get", "daemonset", "probe"])
+                .map_err(|e| e.to_string())?;
             let count = |field: &str| set["status"][field].as_u64().unwrap_or(0);
-            if count("desiredNumberScheduled") > 0 && count("numberReady") == count("desiredNumberScheduled") {
+            if count("desiredNumberScheduled") > 0
+                && count("numberReady") == count("desiredNumberScheduled")
+            {
                 Ok(())
             } else {
-                Err(format!("{} of {} ready", count("numberReady"), count("desiredNumberScheduled")))
+                Err(format!(
+                    "{} of {} ready",
+                    count("numberReady"),
+                    count("desiredNumberScheduled")
+                ))
             }
         })?;
-        Ok(Self { kubectl: kubectl.clone() })
+        Ok(Self {
+            kubectl: kubectl.clone(),
+        })
     }
 
     /// Removes it.
     pub fn stop(&self) -> Result<(), String> {
-        self.kubectl.run(&["delete", "namespace", "katalyst-e2e-probe", "--wait=false"]).map(drop).map_err(|e| e.to_string())
+        self.kubectl
+            .run(&["delete", "namespace", "katalyst-e2e-probe", "--wait=false"])
+            .map(drop)
+            .map_err(|e| e.to_string())
     }
 
     /// Runs a shell script on a node, with the cgroup tree at `/host/cgroup`.
@@ -75,18 +88,41 @@ impl Probe {
         let selector = format!("spec.nodeName={node}");
         let pods = self
             .kubectl
-            .json(&["-n", "katalyst-e2e-probe", "get", "pods", "-l", "app=probe", "--field-selector", &selector])
+            .json(&[
+                "-n",
+                "katalyst-e2e-probe",
+                "get",
+                "pods",
+                "-l",
+                "app=probe",
+                "--field-selector",
+                &selector,
+            ])
             .map_err(|e| e.to_string())?;
-        let pod = pods["items"][0]["metadata"]["name"].as_str().ok_or_else(|| format!("no probe on node {node}"))?.to_owned();
+        let pod = pods["items"][0]["metadata"]["name"]
+            .as_str()
+            .ok_or_else(|| format!("no probe on node {node}"))?
+            .to_owned();
         self.kubectl
-            .run(&["-n", "katalyst-e2e-probe", "exec", &pod, "--", "/bin/busybox", "sh", "-c", script])
+            .run(&[
+                "-n",
+                "katalyst-e2e-probe",
+                "exec",
+                &pod,
+                "--",
+                "/bin/busybox",
+                "sh",
+                "-c",
+                script,
+            ])
             .map_err(|e| e.to_string())
     }
 
     /// The limits of the pod with `uid` on `node`, on cgroup v1 or v2, with either driver.
     pub fn limits(&self, node: &str, uid: &str) -> Result<Limits, String> {
         let output = self.shell(node, &limits_script(uid))?;
-        parse_limits(&output).ok_or_else(|| format!("node {node}, pod {uid}: unexpected cgroup values {output:?}"))
+        parse_limits(&output)
+            .ok_or_else(|| format!("node {node}, pod {uid}: unexpected cgroup values {output:?}"))
     }
 
     /// Every CPU and memory limit file of the node's pod cgroups with its value, to compare before and after.
@@ -108,10 +144,19 @@ fn limits_script(uid: &str) -> String {
 }
 
 fn parse_limits(output: &str) -> Option<Limits> {
-    let value = |file: &str| output.lines().find_map(|line| line.strip_prefix(file)?.strip_prefix(' ')).map(str::trim);
+    let value = |file: &str| {
+        output
+            .lines()
+            .find_map(|line| line.strip_prefix(file)?.strip_prefix(' '))
+            .map(str::trim)
+    };
     let millicpu = if let Some(max) = value("cpu.max") {
         let (quota, period) = max.split_once(' ')?;
-        if quota == "max" { None } else { Some(quota.parse::<u64>().ok()? * 1000 / period.parse::<u64>().ok()?) }
+        if quota == "max" {
+            None
+        } else {
+            Some(quota.parse::<u64>().ok()? * 1000 / period.parse::<u64>().ok()?)
+        }
     } else {
         let quota: i64 = value("cpu.cfs_quota_us")?.parse().ok()?;
         let period: u64 = value("cpu.cfs_period_us")?.parse().ok()?;
@@ -132,10 +177,30 @@ mod tests {
     #[test]
     fn limits_of_both_versions_are_read() {
         let v1 = "cpu.cfs_quota_us 25000\ncpu.cfs_period_us 100000\nmemory.limit_in_bytes 9223372036854771712\n";
-        assert_eq!(parse_limits(v1), Some(Limits { millicpu: Some(250), memory: None }));
+        assert_eq!(
+            parse_limits(v1),
+            Some(Limits {
+                millicpu: Some(250),
+                memory: None
+            })
+        );
         let v2 = "cpu.max max 100000\nmemory.max 1048576\n";
-        assert_eq!(parse_limits(v2), Some(Limits { millicpu: None, memory: Some(1_048_576) }));
-        assert_eq!(parse_limits("cpu.cfs_quota_us -1\ncpu.cfs_period_us 100000\nmemory.limit_in_bytes 4096"), Some(Limits { millicpu: None, memory: Some(4096) }));
+        assert_eq!(
+            parse_limits(v2),
+            Some(Limits {
+                millicpu: None,
+                memory: Some(1_048_576)
+            })
+        );
+        assert_eq!(
+            parse_limits(
+                "cpu.cfs_quota_us -1\ncpu.cfs_period_us 100000\nmemory.limit_in_bytes 4096"
+            ),
+            Some(Limits {
+                millicpu: None,
+                memory: Some(4096)
+            })
+        );
         assert_eq!(parse_limits(""), None);
     }
 }

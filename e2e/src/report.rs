@@ -29,17 +29,33 @@ pub struct Row {
 impl Row {
     /// A line without a bar.
     pub fn figure(id: &str, shows: &str, value: f64, unit: &str, place: &str) -> Self {
-        Self { id: id.into(), shows: shows.into(), value, unit: unit.into(), bar: "-".into(), holds: None, place: place.into() }
+        Self {
+            id: id.into(),
+            shows: shows.into(),
+            value,
+            unit: unit.into(),
+            bar: "-".into(),
+            holds: None,
+            place: place.into(),
+        }
     }
 
     /// A line that holds when the value is at most `bar`.
     pub fn at_most(id: &str, shows: &str, value: f64, unit: &str, bar: f64, place: &str) -> Self {
-        Self { bar: format!("<= {bar}"), holds: Some(value <= bar), ..Self::figure(id, shows, value, unit, place) }
+        Self {
+            bar: format!("<= {bar}"),
+            holds: Some(value <= bar),
+            ..Self::figure(id, shows, value, unit, place)
+        }
     }
 
     /// A line that holds when the value is at least `bar`.
     pub fn at_least(id: &str, shows: &str, value: f64, unit: &str, bar: f64, place: &str) -> Self {
-        Self { bar: format!(">= {bar}"), holds: Some(value >= bar), ..Self::figure(id, shows, value, unit, place) }
+        Self {
+            bar: format!(">= {bar}"),
+            holds: Some(value >= bar),
+            ..Self::figure(id, shows, value, unit, place)
+        }
     }
 }
 
@@ -55,15 +71,21 @@ pub struct ReportError {
 
 /// Where reports lie: `$KATALYST_REPORTS`, else `target/reports`.
 pub fn directory() -> PathBuf {
-    std::env::var_os("KATALYST_REPORTS").map_or_else(|| PathBuf::from("target/reports"), PathBuf::from)
+    std::env::var_os("KATALYST_REPORTS")
+        .map_or_else(|| PathBuf::from("target/reports"), PathBuf::from)
 }
 
 /// Writes `NAME.json` and prints the table.
 pub fn publish(name: &str, rows: &[Row]) -> Result<(), ReportError> {
     let path = directory().join(format!("{name}.json"));
-    let error = |reason: String| ReportError { path: path.clone(), reason };
+    let error = |reason: String| ReportError {
+        path: path.clone(),
+        reason,
+    };
     let text = serde_json::to_string_pretty(rows).map_err(|e| error(e.to_string()))?;
-    fs::create_dir_all(directory()).and_then(|()| fs::write(&path, text)).map_err(|e| error(e.to_string()))?;
+    fs::create_dir_all(directory())
+        .and_then(|()| fs::write(&path, text))
+        .map_err(|e| error(e.to_string()))?;
     println!("{}", table(name, rows));
     println!("written to {}", path.display());
     Ok(())
@@ -71,32 +93,66 @@ pub fn publish(name: &str, rows: &[Row]) -> Result<(), ReportError> {
 
 /// All reports of the directory, as tables.
 pub fn print_all(directory: &Path) -> Result<usize, ReportError> {
-    let error = |path: &Path, reason: String| ReportError { path: path.to_owned(), reason };
+    let error = |path: &Path, reason: String| ReportError {
+        path: path.to_owned(),
+        reason,
+    };
     let mut paths: Vec<PathBuf> = match fs::read_dir(directory) {
-        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect(),
-        Err(problem) => return Err(error(directory, format!("{problem}; run make test, e2e, demo or bench first"))),
+        Ok(entries) => entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "json"))
+            .collect(),
+        Err(problem) => {
+            return Err(error(
+                directory,
+                format!("{problem}; run make test, e2e, demo or bench first"),
+            ));
+        }
     };
     paths.sort();
     for path in &paths {
         let text = fs::read_to_string(path).map_err(|e| error(path, e.to_string()))?;
         let rows: Vec<Row> = serde_json::from_str(&text).map_err(|e| error(path, e.to_string()))?;
-        println!("{}", table(&path.file_stem().unwrap_or_default().to_string_lossy(), &rows));
+        println!(
+            "{}",
+            table(
+                &path.file_stem().unwrap_or_default().to_string_lossy(),
+                &rows
+            )
+        );
     }
     Ok(paths.len())
 }
 
 /// A table for a person.
 pub fn table(name: &str, rows: &[Row]) -> String {
-    let mut cells: Vec<[String; 5]> = vec![["what", "value", "bar", "holds", "where"].map(str::to_owned)];
+    let mut cells: Vec<[String; 5]> =
+        vec![["what", "value", "bar", "holds", "where"].map(str::to_owned)];
     for row in rows {
         let holds = match row.holds {
             Some(true) => "yes",
             Some(false) => "NO",
             None => "-",
         };
-        cells.push([row.shows.clone(), format!("{} {}", number(row.value), row.unit), row.bar.clone(), holds.to_owned(), row.place.clone()]);
+        cells.push([
+            row.shows.clone(),
+            format!("{} {}", number(row.value), row.unit),
+            row.bar.clone(),
+            holds.to_owned(),
+            row.place.clone(),
+        ]);
     }
-    let widths: Vec<usize> = (0..5).map(|column| cells.iter().filter_map(|line| line.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..5)
+        .map(|column| {
+            cells
+                .iter()
+                .filter_map(|line| line.get(column))
+                .map(|c| c.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let mut text = format!("== {name}\n");
     for line in &cells {
         let mut shown = String::new();
@@ -111,7 +167,11 @@ pub fn table(name: &str, rows: &[Row]) -> String {
 }
 
 fn number(value: f64) -> String {
-    if value.abs() >= 100.0 || value.fract().abs() < f64::EPSILON { format!("{value:.0}") } else { format!("{value:.3}") }
+    if value.abs() >= 100.0 || value.fract().abs() < f64::EPSILON {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +180,10 @@ mod tests {
 
     #[test]
     fn bars_are_judged_and_shown() {
-        let rows = [Row::at_most("a", "surge to lowered ceiling", 812.0, "ms", 1000.0, "host"), Row::at_least("b", "x", 1.0, "count", 2.0, "host")];
+        let rows = [
+            Row::at_most("a", "surge to lowered ceiling", 812.0, "ms", 1000.0, "host"),
+            Row::at_least("b", "x", 1.0, "count", 2.0, "host"),
+        ];
         assert_eq!(rows[0].holds, Some(true));
         assert_eq!(rows[1].holds, Some(false));
         let text = table("bench", &rows);

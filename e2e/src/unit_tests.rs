@@ -21,8 +21,15 @@ pub fn parse(output: &str) -> Vec<(String, Counts)> {
         let line = line.trim_start();
         if let Some(rest) = line.strip_prefix("Running ") {
             // `unittests src/lib.rs (target/debug/deps/katalyst_core-0123456789abcdef)`
-            let file = rest.rsplit('/').next().unwrap_or(rest).trim_end_matches(')');
-            binary = file.rsplit_once('-').map_or(file, |(name, _)| name).to_owned();
+            let file = rest
+                .rsplit('/')
+                .next()
+                .unwrap_or(rest)
+                .trim_end_matches(')');
+            binary = file
+                .rsplit_once('-')
+                .map_or(file, |(name, _)| name)
+                .to_owned();
         } else if let Some(rest) = line.strip_prefix("test result: ") {
             found.push((std::mem::take(&mut binary), counts(rest)));
         }
@@ -32,9 +39,15 @@ pub fn parse(output: &str) -> Vec<(String, Counts)> {
 
 fn counts(text: &str) -> Counts {
     let number = |word: &str| -> u64 {
-        text.split([';', '.']).find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok()).unwrap_or(0)
+        text.split([';', '.'])
+            .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
+            .unwrap_or(0)
     };
-    Counts { passed: number("passed"), failed: number("failed"), ignored: number("ignored") }
+    Counts {
+        passed: number("passed"),
+        failed: number("failed"),
+        ignored: number("ignored"),
+    }
 }
 
 /// Rows of the report and the totals.
@@ -46,7 +59,13 @@ pub fn summarise(output: &str) -> (Vec<Row>, Counts) {
         total.failed += counts.failed;
         total.ignored += counts.ignored;
         if counts != Counts::default() {
-            let mut row = Row::figure(&binary, &format!("tests of {binary} that passed"), counts.passed as f64, "count", "no cluster, no root");
+            let mut row = Row::figure(
+                &binary,
+                &format!("tests of {binary} that passed"),
+                counts.passed as f64,
+                "count",
+                "no cluster, no root",
+            );
             row.bar = format!("{} failed", 0);
             row.holds = Some(counts.failed == 0);
             rows.push(row);
@@ -64,8 +83,18 @@ mod tests {
     #[test]
     fn results_are_added_up() {
         let (rows, total) = summarise(OUTPUT);
-        assert_eq!(total, Counts { passed: 2, failed: 1, ignored: 1 });
+        assert_eq!(
+            total,
+            Counts {
+                passed: 2,
+                failed: 1,
+                ignored: 1
+            }
+        );
         assert_eq!(rows[0].id, "katalyst_core");
-        assert_eq!(rows.iter().map(|r| r.holds).collect::<Vec<_>>(), [Some(true), Some(false)]);
+        assert_eq!(
+            rows.iter().map(|r| r.holds).collect::<Vec<_>>(),
+            [Some(true), Some(false)]
+        );
     }
 }

@@ -38,19 +38,28 @@ pub(crate) const NAMESPACE: &str = "katalyst-bench";
 /// Measures and writes `target/reports/bench-loop.json`.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let cache = Cache::from_env()?;
-    let kubeconfig = args.kubeconfig.as_ref().ok_or_else(|| anyhow::anyhow!("no kubeconfig"))?;
+    let kubeconfig = args
+        .kubeconfig
+        .as_ref()
+        .ok_or_else(|| anyhow::anyhow!("no kubeconfig"))?;
     let kubectl = Kubectl::new(&cache, kubeconfig);
     let product = Product::new(&kubectl, &args.root, "local");
     product.apply().map_err(anyhow::Error::msg)?;
-    product.wait_ready(Duration::from_secs(180)).map_err(anyhow::Error::msg)?;
-    kubectl.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"))?;
+    product
+        .wait_ready(Duration::from_secs(180))
+        .map_err(anyhow::Error::msg)?;
+    kubectl.apply(&format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"
+    ))?;
     let rows = surge::measure(&kubectl, &product, args.rounds)
         .and_then(|mut rows| {
             rows.extend(agent::measure(&kubectl, args.pods)?);
             Ok(rows)
         })
         .map_err(anyhow::Error::msg);
-    kubectl.run(&["delete", "namespace", NAMESPACE, "--wait=false"]).ok();
+    kubectl
+        .run(&["delete", "namespace", NAMESPACE, "--wait=false"])
+        .ok();
     report::publish("bench-loop", &rows?)?;
     Ok(())
 }
@@ -61,7 +70,13 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     let upper = sorted.get(middle)?;
-    if sorted.len() % 2 == 1 { Some(*upper) } else { sorted.get(middle.checked_sub(1)?).map(|lower| f64::midpoint(*lower, *upper)) }
+    if sorted.len() % 2 == 1 {
+        Some(*upper)
+    } else {
+        sorted
+            .get(middle.checked_sub(1)?)
+            .map(|lower| f64::midpoint(*lower, *upper))
+    }
 }
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ impl SuiteCommand {
         };
         let outcome = crate::scenario::run(&args);
         if self.keep {
-            println!("the cluster keeps running; kubeconfig {}", own.kubeconfig.display());
+            println!(
+                "the cluster keeps running; kubeconfig {}",
+                own.kubeconfig.display()
+            );
             std::mem::forget(own);
         }
         outcome.map(|()| 0)
@@ -72,7 +75,11 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<u8> {
     if let Some(kubeconfig) = &args.kubeconfig {
         return crate::demo::run(args, kubeconfig).map(|()| 0);
     }
-    let words: &[&str] = if args.overlay == "kind" { &["kind"] } else { &["cluster", "--name", "demo"] };
+    let words: &[&str] = if args.overlay == "kind" {
+        &["kind"]
+    } else {
+        &["cluster", "--name", "demo"]
+    };
     let mut up = [words, &["up"]].concat();
     if args.overlay != "kind" {
         up.extend(["--port", "16463"]);
@@ -100,10 +107,14 @@ pub(super) fn print_reports() -> anyhow::Result<u8> {
 
 /// `katalyst-e2e unit-tests`.
 pub(super) fn unit_tests(file: &Path) -> anyhow::Result<u8> {
-    let output = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let output =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let (rows, total) = crate::unit_tests::summarise(&output);
     report::publish("test", &rows)?;
-    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.ignored);
+    println!(
+        "{} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.ignored
+    );
     Ok(u8::from(total.failed > 0 || total.passed == 0))
 }
 
@@ -115,15 +126,29 @@ struct OwnCluster {
 
 impl OwnCluster {
     fn start(words: &[&str], up: &[&str]) -> anyhow::Result<Self> {
-        let down: Vec<String> = [words, &["down"]].concat().into_iter().map(str::to_owned).collect();
-        let mut own = Self { down, kubeconfig: PathBuf::new() };
+        let down: Vec<String> = [words, &["down"]]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let mut own = Self {
+            down,
+            kubeconfig: PathBuf::new(),
+        };
         // What an interrupted run may have left.
         own.end()?;
-        let status = this_program()?.args(up).status().context("cannot start the cluster")?;
+        let status = this_program()?
+            .args(up)
+            .status()
+            .context("cannot start the cluster")?;
         if !status.success() {
             bail!("the cluster did not start: katalyst-e2e {}", up.join(" "));
         }
-        let output = this_program()?.args(words).arg("kubeconfig").output().context("cannot ask for the kubeconfig")?;
+        let output = this_program()?
+            .args(words)
+            .arg("kubeconfig")
+            .output()
+            .context("cannot ask for the kubeconfig")?;
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         own.kubeconfig = PathBuf::from(path);
         if !Path::new(&own.kubeconfig).is_file() {
@@ -133,11 +158,18 @@ impl OwnCluster {
     }
 
     fn end(&self) -> anyhow::Result<()> {
-        let output = this_program()?.args(&self.down).output().context("cannot stop the cluster")?;
+        let output = this_program()?
+            .args(&self.down)
+            .output()
+            .context("cannot stop the cluster")?;
         if output.status.success() {
             return Ok(());
         }
-        bail!("katalyst-e2e {}: {}", self.down.join(" "), String::from_utf8_lossy(&output.stderr).trim())
+        bail!(
+            "katalyst-e2e {}: {}",
+            self.down.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )
     }
 }
 
@@ -150,5 +182,7 @@ impl Drop for OwnCluster {
 }
 
 fn this_program() -> anyhow::Result<Command> {
-    Ok(Command::new(std::env::current_exe().context("cannot find this program")?))
+    Ok(Command::new(
+        std::env::current_exe().context("cannot find this program")?,
+    ))
 }

@@ -51,18 +51,33 @@ pub fn run(args: &DemoArgs, kubeconfig: &Path) -> anyhow::Result<()> {
     let cache = Cache::from_env()?;
     let kubectl = Kubectl::new(&cache, kubeconfig);
     let product = Product::new(&kubectl, &args.root, &args.overlay);
-    println!("== install: kubectl apply -k manifests/overlays/{}", args.overlay);
+    println!(
+        "== install: kubectl apply -k manifests/overlays/{}",
+        args.overlay
+    );
     product.apply().map_err(anyhow::Error::msg)?;
-    product.wait_ready(Duration::from_secs(180)).map_err(anyhow::Error::msg)?;
+    product
+        .wait_ready(Duration::from_secs(180))
+        .map_err(anyhow::Error::msg)?;
     let outcome = show(args, &kubectl, &product);
     if !args.keep {
-        kubectl.run(&["delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false"]).ok();
+        kubectl
+            .run(&[
+                "delete",
+                "namespace",
+                NAMESPACE,
+                "--ignore-not-found",
+                "--wait=false",
+            ])
+            .ok();
     }
     let (rows, closed) = outcome.map_err(anyhow::Error::msg)?;
     report::publish("demo", &rows)?;
     match closed {
         Ok(()) => {
-            println!("the loop closed: batch ran on what the service left, and was held back when the service needed it");
+            println!(
+                "the loop closed: batch ran on what the service left, and was held back when the service needed it"
+            );
             Ok(())
         }
         Err(missing) => anyhow::bail!("the loop did not close: {missing}"),
@@ -72,22 +87,42 @@ pub fn run(args: &DemoArgs, kubeconfig: &Path) -> anyhow::Result<()> {
 type Shown = (Vec<report::Row>, Result<(), String>);
 
 fn show(args: &DemoArgs, kubectl: &Kubectl, product: &Product) -> Result<Shown, String> {
-    let manifest = |name: &str| args.root.join("manifests/demo").join(name).display().to_string();
+    let manifest = |name: &str| {
+        args.root
+            .join("manifests/demo")
+            .join(name)
+            .display()
+            .to_string()
+    };
     println!("== service and load generator");
-    kubectl.run(&["apply", "-k", &manifest("")]).map_err(|e| e.to_string())?;
+    kubectl
+        .run(&["apply", "-k", &manifest("")])
+        .map_err(|e| e.to_string())?;
     for name in ["latency", "load"] {
         rollout(kubectl, name)?;
     }
     let observer = observe::Observer::new(kubectl, product)?;
-    println!("   on node {}; the load changes: {} - {} - {} requests a second", observer.node(), args.quiet, args.busy, args.quiet);
+    println!(
+        "   on node {}; the load changes: {} - {} - {} requests a second",
+        observer.node(),
+        args.quiet,
+        args.busy,
+        args.quiet
+    );
     wait_for("an offer", Duration::from_secs(180), || {
         let offered = offered_millicpu(&product.cnr(observer.node())?);
-        if offered >= 400 { Ok(()) } else { Err(format!("{offered}m offered; is the machine busy?")) }
+        if offered >= 400 {
+            Ok(())
+        } else {
+            Err(format!("{offered}m offered; is the machine busy?"))
+        }
     })?;
     println!("== run 1: the service alone");
     let alone = phases::run(args, &observer)?;
     println!("== batch: kubectl apply -f manifests/demo/batch.yaml");
-    kubectl.run(&["apply", "-f", &manifest("batch.yaml")]).map_err(|e| e.to_string())?;
+    kubectl
+        .run(&["apply", "-f", &manifest("batch.yaml")])
+        .map_err(|e| e.to_string())?;
     rollout(kubectl, "compress")?;
     println!("== run 2: the same load with batch beside it");
     let together = phases::run(args, &observer)?;
@@ -96,13 +131,27 @@ fn show(args: &DemoArgs, kubectl: &Kubectl, product: &Product) -> Result<Shown, 
 }
 
 fn rollout(kubectl: &Kubectl, name: &str) -> Result<(), String> {
-    wait_for(&format!("deployment {name}"), Duration::from_secs(120), || {
-        let object = kubectl.json(&["-n", NAMESPACE, "get", "deployment", name]).map_err(|e| e.to_string())?;
-        let (ready, wanted) = (object["status"]["readyReplicas"].as_u64().unwrap_or(0), object["spec"]["replicas"].as_u64().unwrap_or(1));
-        if ready == wanted {
-            return Ok(());
-        }
-        let pods = kubectl.json(&["-n", NAMESPACE, "get", "pods", "-l", &format!("app={name}")]).map_err(|e| e.to_string())?;
-        Err(format!("{ready} of {wanted} ready; {}", pods["items"][0]["status"]["conditions"]))
-    })
+    wait_for(
+        &format!("deployment {name}"),
+        Duration::from_secs(120),
+        || {
+            let object = kubectl
+                .json(&["-n", NAMESPACE, "get", "deployment", name])
+                .map_err(|e| e.to_string())?;
+            let (ready, wanted) = (
+                object["status"]["readyReplicas"].as_u64().unwrap_or(0),
+                object["spec"]["replicas"].as_u64().unwrap_or(1),
+            );
+            if ready == wanted {
+                return Ok(());
+            }
+            let pods = kubectl
+                .json(&["-n", NAMESPACE, "get", "pods", "-l", &format!("app={name}")])
+                .map_err(|e| e.to_string())?;
+            Err(format!(
+                "{ready} of {wanted} ready; {}",
+                pods["items"][0]["status"]["conditions"]
+            ))
+        },
+    )
 }

@@ -23,9 +23,20 @@ pub(super) struct Run {
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &DemoArgs, observer: &Observer) -> Result<Run, String> {
-    let rates = [("quiet", args.quiet), ("busy", args.busy), ("quiet", args.quiet)];
-    println!("   load     time  service  offered  allocated  ceiling  batch  throttled  evicted  p99 now");
-    let mut run = Run { busy: 0.0, steps: Vec::new(), sights: Vec::new(), goodput: 0.0 };
+    let rates = [
+        ("quiet", args.quiet),
+        ("busy", args.busy),
+        ("quiet", args.quiet),
+    ];
+    println!(
+        "   load     time  service  offered  allocated  ceiling  batch  throttled  evicted  p99 now"
+    );
+    let mut run = Run {
+        busy: 0.0,
+        steps: Vec::new(),
+        sights: Vec::new(),
+        goodput: 0.0,
+    };
     let machine = Machine::now();
     let bytes_before = observer.look()?.batch_bytes;
     for (step, (name, rate)) in rates.iter().enumerate() {
@@ -41,13 +52,25 @@ pub(super) fn run(args: &DemoArgs, observer: &Observer) -> Result<Run, String> {
             let sight = observer.look()?;
             println!(
                 "   {name:<6} {:>5.0} s  {:>6}m  {:>6}m  {:>8}m  {:>6}m {:>5}m  {:>8.0}%  {:>7}  {:>6.1} ms",
-                machine.seconds(), sight.service, sight.offered, sight.allocated, sight.ceiling, sight.batch, sight.throttled * 100.0, sight.evictions, sight.recent_p99_ms
+                machine.seconds(),
+                sight.service,
+                sight.offered,
+                sight.allocated,
+                sight.ceiling,
+                sight.batch,
+                sight.throttled * 100.0,
+                sight.evictions,
+                sight.recent_p99_ms
             );
             run.sights.push((step, sight));
             // The interval of the table.
             std::thread::sleep(Duration::from_secs(2).saturating_sub(Duration::from_millis(300)));
         }
-        let ended = observer.set_rate(if step + 1 == rates.len() { args.quiet } else { *rate })?;
+        let ended = observer.set_rate(if step + 1 == rates.len() {
+            args.quiet
+        } else {
+            *rate
+        })?;
         run.steps.push(ended);
     }
     run.busy = machine.busy_since();

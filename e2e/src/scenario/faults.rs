@@ -11,10 +11,26 @@ use crate::kubectl::wait_for;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
-        Scenario { name: "agent-killed", claim: "an agent restart changes no running pod's cgroup values, and a pod that starts meanwhile is held afterwards", run: agent_killed },
-        Scenario { name: "controller-killed", claim: "when the leading controller dies the other one takes over", run: controller_killed },
-        Scenario { name: "extender-killed", claim: "when the extender dies pods wait, services are still placed, and afterwards the pods are placed", run: extender_killed },
-        Scenario { name: "kubelet-restart", claim: "a kubelet restart does not touch running reclaimed pods", run: kubelet_restart },
+        Scenario {
+            name: "agent-killed",
+            claim: "an agent restart changes no running pod's cgroup values, and a pod that starts meanwhile is held afterwards",
+            run: agent_killed,
+        },
+        Scenario {
+            name: "controller-killed",
+            claim: "when the leading controller dies the other one takes over",
+            run: controller_killed,
+        },
+        Scenario {
+            name: "extender-killed",
+            claim: "when the extender dies pods wait, services are still placed, and afterwards the pods are placed",
+            run: extender_killed,
+        },
+        Scenario {
+            name: "kubelet-restart",
+            claim: "a kubelet restart does not touch running reclaimed pods",
+            run: kubelet_restart,
+        },
     ]
 }
 
@@ -24,8 +40,22 @@ fn kill(world: &World, name: &str, node: Option<&str>) -> Result<usize, String> 
         if node.is_some_and(|node| pod["spec"]["nodeName"] != node) {
             continue;
         }
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        world.kubectl.run(&["-n", crate::product::NAMESPACE, "delete", "pod", &name, "--grace-period=0", "--force"]).map_err(|e| e.to_string())?;
+        let name = pod["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        world
+            .kubectl
+            .run(&[
+                "-n",
+                crate::product::NAMESPACE,
+                "delete",
+                "pod",
+                &name,
+                "--grace-period=0",
+                "--force",
+            ])
+            .map_err(|e| e.to_string())?;
         killed += 1;
     }
     Ok(killed)
@@ -38,13 +68,17 @@ fn agent_killed(world: &World) -> Outcome {
     for _ in 0..4 {
         let limits = world.limits(&pod)?;
         if limits.millicpu.is_none() || limits.memory != Some(32 << 20) {
-            return Err(format!("values changed while the agent restarted: {limits:?}"));
+            return Err(format!(
+                "values changed while the agent restarted: {limits:?}"
+            ));
         }
     }
     world.product.wait_ready(Duration::from_secs(120))?;
     let limits = world.limits(&pod)?;
     if limits.memory != Some(32 << 20) {
-        return Err(format!("the new agent changed the memory limit: {limits:?}"));
+        return Err(format!(
+            "the new agent changed the memory limit: {limits:?}"
+        ));
     }
     held(world, "after-agent", &node, 100, IDLE)?;
     world.remove("stays-held")?;
@@ -53,8 +87,21 @@ fn agent_killed(world: &World) -> Outcome {
 }
 
 fn holder(world: &World) -> Result<String, String> {
-    let lease = world.kubectl.json(&["-n", crate::product::NAMESPACE, "get", "lease", "katalyst-controllers"]).map_err(|e| e.to_string())?;
-    lease["spec"]["holderIdentity"].as_str().filter(|h| !h.is_empty()).map(str::to_owned).ok_or_else(|| "nobody leads".to_owned())
+    let lease = world
+        .kubectl
+        .json(&[
+            "-n",
+            crate::product::NAMESPACE,
+            "get",
+            "lease",
+            "katalyst-controllers",
+        ])
+        .map_err(|e| e.to_string())?;
+    lease["spec"]["holderIdentity"]
+        .as_str()
+        .filter(|h| !h.is_empty())
+        .map(str::to_owned)
+        .ok_or_else(|| "nobody leads".to_owned())
 }
 
 fn controller_killed(world: &World) -> Outcome {
@@ -65,21 +112,50 @@ fn controller_killed(world: &World) -> Outcome {
         .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
         .find(|name| before.contains(name.as_str()))
         .ok_or_else(|| format!("no pod for holder {before}"))?;
-    world.kubectl.run(&["-n", crate::product::NAMESPACE, "delete", "pod", &leader, "--grace-period=0", "--force"]).map_err(|e| e.to_string())?;
+    world
+        .kubectl
+        .run(&[
+            "-n",
+            crate::product::NAMESPACE,
+            "delete",
+            "pod",
+            &leader,
+            "--grace-period=0",
+            "--force",
+        ])
+        .map_err(|e| e.to_string())?;
     let after = wait_for("another leader", Duration::from_secs(60), || {
         let now = holder(world)?;
-        if now == before { Err(format!("still {now}")) } else { Ok(now) }
+        if now == before {
+            Err(format!("still {now}"))
+        } else {
+            Ok(now)
+        }
     })?;
     let node = world.main_node()?;
-    let computed = |world: &World| -> Result<Value, String> { Ok(world.product.cnr(&node)?["status"]["conditions"].clone()) };
+    let computed = |world: &World| -> Result<Value, String> {
+        Ok(world.product.cnr(&node)?["status"]["conditions"].clone())
+    };
     // The new leader writes: an offer edited away comes back.
     world
         .kubectl
-        .run(&["patch", "cnr", &node, "--subresource=status", "--type=merge", "-p", r#"{"status":{"conditions":[]}}"#])
+        .run(&[
+            "patch",
+            "cnr",
+            &node,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            r#"{"status":{"conditions":[]}}"#,
+        ])
         .map_err(|e| e.to_string())?;
     wait_for("the new leader writes", Duration::from_secs(60), || {
         let conditions = computed(world)?;
-        if conditions.as_array().is_some_and(|all| !all.is_empty()) { Ok(()) } else { Err("no conditions".to_owned()) }
+        if conditions.as_array().is_some_and(|all| !all.is_empty()) {
+            Ok(())
+        } else {
+            Err("no conditions".to_owned())
+        }
     })?;
     world.product.wait_ready(Duration::from_secs(120))?;
     Ok(Verdict::Shown(format!("{before} -> {after}")))
@@ -88,44 +164,91 @@ fn controller_killed(world: &World) -> Outcome {
 fn extender_killed(world: &World) -> Outcome {
     let node = world.main_node()?;
     world.wait_offer(&node, 100)?;
-    world.kubectl.run(&["-n", crate::product::NAMESPACE, "scale", "deployment", "katalyst-scheduler-extender", "--replicas=0"]).map_err(|e| e.to_string())?;
+    world
+        .kubectl
+        .run(&[
+            "-n",
+            crate::product::NAMESPACE,
+            "scale",
+            "deployment",
+            "katalyst-scheduler-extender",
+            "--replicas=0",
+        ])
+        .map_err(|e| e.to_string())?;
     wait_for("no extender runs", Duration::from_secs(60), || {
         let count = world.product_pods("katalyst-scheduler-extender")?.len();
-        if count == 0 { Ok(()) } else { Err(format!("{count} left")) }
+        if count == 0 {
+            Ok(())
+        } else {
+            Err(format!("{count} left"))
+        }
     })?;
-    world.kubectl.apply(&pods::reclaimed("waits", Some(&node), "100", "16Mi", IDLE).to_string()).map_err(|e| e.to_string())?;
-    world.kubectl.apply(&pods::service("not-concerned", Some(&node), "100m", IDLE).to_string()).map_err(|e| e.to_string())?;
+    world
+        .kubectl
+        .apply(&pods::reclaimed("waits", Some(&node), "100", "16Mi", IDLE).to_string())
+        .map_err(|e| e.to_string())?;
+    world
+        .kubectl
+        .apply(&pods::service("not-concerned", Some(&node), "100m", IDLE).to_string())
+        .map_err(|e| e.to_string())?;
     world.wait_running("not-concerned")?;
     if world.pod("waits")?["spec"]["nodeName"].is_string() {
         return Err("a reclaimed pod was placed without the extender".into());
     }
-    world.kubectl.run(&["-n", crate::product::NAMESPACE, "scale", "deployment", "katalyst-scheduler-extender", "--replicas=1"]).map_err(|e| e.to_string())?;
+    world
+        .kubectl
+        .run(&[
+            "-n",
+            crate::product::NAMESPACE,
+            "scale",
+            "deployment",
+            "katalyst-scheduler-extender",
+            "--replicas=1",
+        ])
+        .map_err(|e| e.to_string())?;
     world.wait_running("waits")?;
     world.product.wait_ready(Duration::from_secs(60))?;
     world.remove("waits")?;
     world.remove("not-concerned")?;
-    Ok(Verdict::Shown("service placed meanwhile, batch pod placed after its return".into()))
+    Ok(Verdict::Shown(
+        "service placed meanwhile, batch pod placed after its return".into(),
+    ))
 }
 
 fn kubelet_restart(world: &World) -> Outcome {
     if world.breakable.is_none() {
-        return Ok(Verdict::Skipped("the kubelet of this cluster is not ours to restart".into()));
+        return Ok(Verdict::Skipped(
+            "the kubelet of this cluster is not ours to restart".into(),
+        ));
     }
     let node = world.main_node()?;
     let pod = held(world, "through-restart", &node, 100, IDLE)?;
     let limits = world.limits(&pod)?;
     world.fault(&["restart", "kubelet"])?;
     wait_for("the node is Ready again", Duration::from_secs(60), || {
-        let nodes = world.kubectl.json(&["get", "node", &node]).map_err(|e| e.to_string())?;
-        let ready = nodes["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if ready { Ok(()) } else { Err("not Ready".to_owned()) }
+        let nodes = world
+            .kubectl
+            .json(&["get", "node", &node])
+            .map_err(|e| e.to_string())?;
+        let ready = nodes["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True");
+        if ready {
+            Ok(())
+        } else {
+            Err("not Ready".to_owned())
+        }
     })?;
     for _ in 0..5 {
         let now = world.pod("through-restart")?;
         if now["status"]["phase"] != "Running" || now["metadata"]["uid"] != pod["metadata"]["uid"] {
             return Err(format!("the pod did not survive: {}", now["status"]));
         }
-        if now["status"]["containerStatuses"][0]["containerID"] != pod["status"]["containerStatuses"][0]["containerID"] {
+        if now["status"]["containerStatuses"][0]["containerID"]
+            != pod["status"]["containerStatuses"][0]["containerID"]
+        {
             return Err("its container was replaced".into());
         }
         let values = world.limits(&pod)?;

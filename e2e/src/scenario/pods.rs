@@ -17,7 +17,13 @@ pub(super) fn busy(threads: usize) -> String {
 /// A script that waits for ever and ends at once when told to.
 pub(super) const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done";
 
-fn pod(name: &str, node: Option<&str>, annotations: &Value, resources: &Value, script: &str) -> Value {
+fn pod(
+    name: &str,
+    node: Option<&str>,
+    annotations: &Value,
+    resources: &Value,
+    script: &str,
+) -> Value {
     let mut spec = json!({
         "terminationGracePeriodSeconds": 1,
         "containers": [{
@@ -44,7 +50,13 @@ fn pod(name: &str, node: Option<&str>, annotations: &Value, resources: &Value, s
 }
 
 /// A batch pod as Katalyst's users write it.
-pub(super) fn reclaimed(name: &str, node: Option<&str>, millicpu: &str, memory: &str, script: &str) -> Value {
+pub(super) fn reclaimed(
+    name: &str,
+    node: Option<&str>,
+    millicpu: &str,
+    memory: &str,
+    script: &str,
+) -> Value {
     let amounts = json!({
         "resource.katalyst.kubewharf.io/reclaimed_millicpu": millicpu,
         "resource.katalyst.kubewharf.io/reclaimed_memory": memory,
@@ -75,6 +87,11 @@ pub(super) fn best_effort(name: &str, node: Option<&str>, script: &str) -> Value
 }
 
 /// A pod with any annotations.
-pub(super) fn annotated(name: &str, node: Option<&str>, annotations: &Value, resources: &Value) -> Value {
+pub(super) fn annotated(
+    name: &str,
+    node: Option<&str>,
+    annotations: &Value,
+    resources: &Value,
+) -> Value {
     pod(name, node, annotations, resources, IDLE)
 }

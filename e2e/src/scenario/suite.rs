@@ -50,8 +50,12 @@ fn scenarios() -> Vec<Scenario> {
 
 /// Runs the suite; an error when a scenario failed.
 pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
-    let chosen: Vec<Scenario> =
-        scenarios().into_iter().filter(|s| args.only.is_empty() || args.only.iter().any(|part| s.name.contains(part.as_str()))).collect();
+    let chosen: Vec<Scenario> = scenarios()
+        .into_iter()
+        .filter(|s| {
+            args.only.is_empty() || args.only.iter().any(|part| s.name.contains(part.as_str()))
+        })
+        .collect();
     if args.list {
         for scenario in &chosen {
             println!("{:<28} {}", scenario.name, scenario.claim);
@@ -63,7 +67,13 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let mut rows = Vec::new();
     for (index, scenario) in chosen.iter().enumerate() {
-        println!("[{}/{}] {}: {}", index + 1, chosen.len(), scenario.name, scenario.claim);
+        println!(
+            "[{}/{}] {}: {}",
+            index + 1,
+            chosen.len(),
+            scenario.name,
+            scenario.claim
+        );
         let began = Instant::now();
         let outcome = (scenario.run)(&world);
         let seconds = began.elapsed().as_secs_f64();
@@ -90,7 +100,16 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
     }
     if !args.keep {
         // Left-overs of the suite itself; the product's removal is a scenario.
-        world.kubectl.run(&["delete", "namespace", super::world::NAMESPACE, "--ignore-not-found", "--wait=false"]).ok();
+        world
+            .kubectl
+            .run(&[
+                "delete",
+                "namespace",
+                super::world::NAMESPACE,
+                "--ignore-not-found",
+                "--wait=false",
+            ])
+            .ok();
         world.probe.stop().ok();
     }
     report::publish(&format!("e2e-{}", args.overlay), &rows)?;
@@ -102,17 +121,29 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
 fn prepare(args: &SuiteArgs) -> Result<World, String> {
     let cache = Cache::from_env().map_err(|e| e.to_string())?;
     let kubectl = Kubectl::new(&cache, &args.kubeconfig);
-    let nodes = kubectl.run(&["get", "nodes"]).map_err(|e| format!("no cluster: {e}"))?;
+    let nodes = kubectl
+        .run(&["get", "nodes"])
+        .map_err(|e| format!("no cluster: {e}"))?;
     println!("{nodes}");
     kubectl
-        .apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}}}\n", super::world::NAMESPACE))
+        .apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}}}\n",
+            super::world::NAMESPACE
+        ))
         .map_err(|e| e.to_string())?;
     let product = Product::new(&kubectl, &args.root, &args.overlay);
     product.apply()?;
     let probe = Probe::start(&kubectl)?;
     product.wait_ready(Duration::from_secs(180))?;
     println!("product installed and ready");
-    Ok(World { kubectl, product, probe, breakable: args.breakable.clone(), kind: args.overlay == "kind", root: args.root.clone() })
+    Ok(World {
+        kubectl,
+        product,
+        probe,
+        breakable: args.breakable.clone(),
+        kind: args.overlay == "kind",
+        root: args.root.clone(),
+    })
 }
 
 /// What a person would look at first after a failure.
@@ -120,14 +151,58 @@ fn print_evidence(world: &World) {
     for arguments in [
         &["get", "cnr", "-o", "wide"][..],
         &["get", "pods", "-A", "-o", "wide"][..],
-        &["-n", super::world::NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"][..],
-        &["-n", crate::product::NAMESPACE, "logs", "-l", "app.kubernetes.io/part-of=katalyst", "--tail=15", "--prefix"][..],
-        &["-n", crate::product::NAMESPACE, "logs", "-l", "app.kubernetes.io/name=katalyst-node-agent", "--tail=15", "--prefix"][..],
-        &["-n", crate::product::NAMESPACE, "logs", "-l", "app.kubernetes.io/name=katalyst-scheduler-extender", "--tail=10", "--prefix"][..],
-        &["-n", crate::product::NAMESPACE, "logs", "-l", "app.kubernetes.io/name=katalyst-controllers", "--tail=10", "--prefix"][..],
+        &[
+            "-n",
+            super::world::NAMESPACE,
+            "get",
+            "events",
+            "--sort-by=.lastTimestamp",
+        ][..],
+        &[
+            "-n",
+            crate::product::NAMESPACE,
+            "logs",
+            "-l",
+            "app.kubernetes.io/part-of=katalyst",
+            "--tail=15",
+            "--prefix",
+        ][..],
+        &[
+            "-n",
+            crate::product::NAMESPACE,
+            "logs",
+            "-l",
+            "app.kubernetes.io/name=katalyst-node-agent",
+            "--tail=15",
+            "--prefix",
+        ][..],
+        &[
+            "-n",
+            crate::product::NAMESPACE,
+            "logs",
+            "-l",
+            "app.kubernetes.io/name=katalyst-scheduler-extender",
+            "--tail=10",
+            "--prefix",
+        ][..],
+        &[
+            "-n",
+            crate::product::NAMESPACE,
+            "logs",
+            "-l",
+            "app.kubernetes.io/name=katalyst-controllers",
+            "--tail=10",
+            "--prefix",
+        ][..],
     ] {
         match world.kubectl.run(arguments) {
-            Ok(text) => println!("    $ kubectl {}\n{}", arguments.join(" "), text.lines().map(|l| format!("      {l}\n")).collect::<String>()),
+            Ok(text) => println!(
+                "    $ kubectl {}\n{}",
+                arguments.join(" "),
+                text.lines()
+                    .map(|l| format!("      {l}\n"))
+                    .collect::<String>()
+            ),
             Err(error) => println!("    $ kubectl {}: {error}", arguments.join(" ")),
         }
     }

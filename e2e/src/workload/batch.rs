@@ -50,18 +50,30 @@ pub async fn run(args: BatchArgs) -> anyhow::Result<()> {
     let held: Vec<u8> = held_memory(args.memory_mib);
     for index in 0..args.threads {
         let (done, text) = (Arc::clone(&done), text.clone());
-        std::thread::Builder::new().name(format!("compress-{index}")).spawn(move || {
-            loop {
-                done.fetch_add(compress(&text) as u64, Ordering::Relaxed);
-            }
-        })?;
+        std::thread::Builder::new()
+            .name(format!("compress-{index}"))
+            .spawn(move || {
+                loop {
+                    done.fetch_add(compress(&text) as u64, Ordering::Relaxed);
+                }
+            })?;
     }
-    println!("compressing on {} threads, {} MiB held; statistics on {}", args.threads, held.len() >> 20, args.listen);
+    println!(
+        "compressing on {} threads, {} MiB held; statistics on {}",
+        args.threads,
+        held.len() >> 20,
+        args.listen
+    );
     let stats = move || {
-        let goodput = Goodput { bytes: done.load(Ordering::Relaxed), seconds: began.elapsed().as_secs_f64() };
+        let goodput = Goodput {
+            bytes: done.load(Ordering::Relaxed),
+            seconds: began.elapsed().as_secs_f64(),
+        };
         async move { axum::Json(goodput) }
     };
-    let router = Router::new().route("/healthz", get(|| async { "ok\n" })).route("/stats", get(stats));
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/stats", get(stats));
     axum::serve(TcpListener::bind(args.listen).await?, router).await?;
     drop(held);
     Ok(())
@@ -69,18 +81,24 @@ pub async fn run(args: BatchArgs) -> anyhow::Result<()> {
 
 /// Memory with a different byte in each page, so that the kernel must back all of it.
 fn held_memory(mib: usize) -> Vec<u8> {
-    (0..mib << 20).map(|index| (index >> 12) as u8 | 1).collect()
+    (0..mib << 20)
+        .map(|index| (index >> 12) as u8 | 1)
+        .collect()
 }
 
 /// Words drawn from a small vocabulary: compresses about as well as prose.
 fn sample_text(bytes: usize, seed: u64) -> Vec<u8> {
     const WORDS: [&str; 16] = [
-        "node", "reclaim", "service", "the", "of", "batch", "memory", "cpu", "quota", "a", "pressure", "evict", "pod", "and", "latency", "peak",
+        "node", "reclaim", "service", "the", "of", "batch", "memory", "cpu", "quota", "a",
+        "pressure", "evict", "pod", "and", "latency", "peak",
     ];
     let mut random = StdRng::seed_from_u64(seed);
     let mut text = Vec::with_capacity(bytes + 16);
     while text.len() < bytes {
-        let word = WORDS.get(random.random_range(0..WORDS.len())).copied().unwrap_or_default();
+        let word = WORDS
+            .get(random.random_range(0..WORDS.len()))
+            .copied()
+            .unwrap_or_default();
         text.extend_from_slice(word.as_bytes());
         text.push(b' ');
         if random.random_range(0..8) == 0 {
@@ -93,7 +111,10 @@ fn sample_text(bytes: usize, seed: u64) -> Vec<u8> {
 /// Compresses `text` once; returns the bytes read.
 fn compress(text: &[u8]) -> usize {
     let mut encoder = DeflateEncoder::new(std::io::sink(), Compression::default());
-    match encoder.write_all(text).and_then(|()| encoder.finish().map(drop)) {
+    match encoder
+        .write_all(text)
+        .and_then(|()| encoder.finish().map(drop))
+    {
         Ok(()) => text.len(),
         // A sink does not fail; a failed round simply does not count.
         Err(_) => 0,

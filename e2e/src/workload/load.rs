@@ -75,11 +75,20 @@ impl Phase {
     fn new() -> anyhow::Result<Self> {
         // Microseconds up to one minute, three digits.
         let histogram = Histogram::new_with_bounds(1, 60_000_000, 3)?;
-        Ok(Self { began: Instant::now(), second: histogram.clone(), histogram, failed: 0, second_began: Instant::now(), recent_p99: 0 })
+        Ok(Self {
+            began: Instant::now(),
+            second: histogram.clone(),
+            histogram,
+            failed: 0,
+            second_began: Instant::now(),
+            recent_p99: 0,
+        })
     }
 
     fn record(&mut self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+        let micros = u64::try_from(latency.as_micros())
+            .unwrap_or(u64::MAX)
+            .max(1);
         self.histogram.saturating_record(micros);
         self.second.saturating_record(micros);
         if self.second_began.elapsed() >= Duration::from_secs(1) {
@@ -114,15 +123,25 @@ struct Generator {
 /// Generates load until the process is told to end.
 pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
     let (rate, mut rates) = watch::channel(args.rate);
-    let generator = Arc::new(Generator { target: args.target, rate, phase: Mutex::new(Phase::new()?), idle: Mutex::new(Vec::new()) });
+    let generator = Arc::new(Generator {
+        target: args.target,
+        rate,
+        phase: Mutex::new(Phase::new()?),
+        idle: Mutex::new(Vec::new()),
+    });
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/stats", get(stats))
         .route("/rate", post(set_rate))
         .with_state(Arc::clone(&generator));
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("listen on {}", args.listen))?;
     let control = tokio::spawn(async move { axum::serve(listener, router).await });
-    println!("open-loop load on {}, {} requests a second; control on {}", args.target, args.rate, args.listen);
+    println!(
+        "open-loop load on {}, {} requests a second; control on {}",
+        args.target, args.rate, args.listen
+    );
 
     let in_flight = Arc::new(Semaphore::new(args.in_flight));
     let mut random = StdRng::seed_from_u64(args.seed);
@@ -185,7 +204,9 @@ impl Generator {
                 stream
             }
         };
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: service\r\n\r\n").await?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: service\r\n\r\n")
+            .await?;
         read_answer(&mut stream).await?;
         self.idle.lock().await.push(stream);
         Ok(())
@@ -206,7 +227,10 @@ async fn read_answer(stream: &mut TcpStream) -> anyhow::Result<()> {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = content_length(head).context("an answer without content-length")?;
             if !head.starts_with("HTTP/1.1 200") {
-                bail!("the service answered {}", head.lines().next().unwrap_or_default());
+                bail!(
+                    "the service answered {}",
+                    head.lines().next().unwrap_or_default()
+                );
             }
             if body.len() >= length {
                 return Ok(());
@@ -218,7 +242,8 @@ async fn read_answer(stream: &mut TcpStream) -> anyhow::Result<()> {
 fn content_length(head: &str) -> Option<usize> {
     head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     })
 }
 
@@ -233,7 +258,10 @@ struct Rate {
 }
 
 /// Sets the rate, starts a new phase and answers with the statistics of the one that ended.
-async fn set_rate(State(generator): State<Arc<Generator>>, Query(new): Query<Rate>) -> Result<axum::Json<Stats>, String> {
+async fn set_rate(
+    State(generator): State<Arc<Generator>>,
+    Query(new): Query<Rate>,
+) -> Result<axum::Json<Stats>, String> {
     if !new.rps.is_finite() || new.rps < 0.0 {
         return Err(format!("rps {} is not a rate", new.rps));
     }
@@ -252,13 +280,19 @@ mod tests {
     #[test]
     fn arrivals_have_the_asked_mean() {
         let mut random = StdRng::seed_from_u64(7);
-        let mean = (0..20_000).map(|_| exponential(&mut random, 100.0)).sum::<f64>() / 20_000.0;
+        let mean = (0..20_000)
+            .map(|_| exponential(&mut random, 100.0))
+            .sum::<f64>()
+            / 20_000.0;
         assert!((mean - 0.01).abs() < 0.0005, "{mean}");
     }
 
     #[test]
     fn content_length_is_found_in_any_case() {
-        assert_eq!(content_length("HTTP/1.1 200 OK\r\nContent-Length: 3"), Some(3));
+        assert_eq!(
+            content_length("HTTP/1.1 200 OK\r\nContent-Length: 3"),
+            Some(3)
+        );
         assert_eq!(content_length("HTTP/1.1 200 OK"), None);
     }
 

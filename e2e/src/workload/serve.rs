@@ -32,16 +32,25 @@ struct Service {
 
 /// Serves until the process is told to end.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let service = Arc::new(Service { work: args.work, served: AtomicU64::new(0) });
+    let service = Arc::new(Service {
+        work: args.work,
+        served: AtomicU64::new(0),
+    });
     let router = Router::new()
         .route("/", get(answer))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/stats", get(|State(service): State<Arc<Service>>| async move {
-            axum::Json(serde_json::json!({ "served": service.served.load(Ordering::Relaxed) }))
-        }))
+        .route(
+            "/stats",
+            get(|State(service): State<Arc<Service>>| async move {
+                axum::Json(serde_json::json!({ "served": service.served.load(Ordering::Relaxed) }))
+            }),
+        )
         .with_state(service);
     let listener = TcpListener::bind(args.listen).await?;
-    println!("serving on {}, {} KiB hashed for each answer", args.listen, args.work);
+    println!(
+        "serving on {}, {} KiB hashed for each answer",
+        args.listen, args.work
+    );
     axum::serve(listener, router).await?;
     Ok(())
 }
