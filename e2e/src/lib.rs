@@ -8,19 +8,39 @@
 //! - [`scenario`], [`demo`] and [`bench`] show the product on them, with [`kubectl`], [`product`] and [`probe`];
 //! - [`workload`] is what runs there: a service, a load generator, batch work.
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "indexes of JSON values, which give null where there is nothing"
+)]
 pub mod bench;
 pub mod cache;
 pub mod cli;
 pub mod cluster;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "indexes of JSON values, which give null where there is nothing"
+)]
 pub mod demo;
 pub mod image;
 pub mod kind;
 pub mod kubectl;
 pub mod pki;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "indexes of JSON values, which give null where there is nothing"
+)]
 pub mod probe;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "indexes of JSON values, which give null where there is nothing"
+)]
 pub mod product;
 pub mod program;
 pub mod report;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "indexes of JSON values, which give null where there is nothing"
+)]
 pub mod scenario;
 pub mod toolchain;
 pub mod unit_tests;

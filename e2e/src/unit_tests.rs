@@ -26,10 +26,9 @@ pub fn parse(output: &str) -> Vec<(String, Counts)> {
                 .next()
                 .unwrap_or(rest)
                 .trim_end_matches(')');
-            binary = file
-                .rsplit_once('-')
+            file.rsplit_once('-')
                 .map_or(file, |(name, _)| name)
-                .to_owned();
+                .clone_into(&mut binary);
         } else if let Some(rest) = line.strip_prefix("test result: ") {
             found.push((std::mem::take(&mut binary), counts(rest)));
         }

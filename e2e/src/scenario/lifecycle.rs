@@ -65,13 +65,9 @@ fn columns(world: &World) -> Outcome {
         .kubectl
         .run(&["get", "cnr"])
         .map_err(|e| e.to_string())?;
-    println!(
-        "{}",
-        table
-            .lines()
-            .map(|line| format!("      {line}\n"))
-            .collect::<String>()
-    );
+    for line in table.lines() {
+        println!("      {line}");
+    }
     let row = table
         .lines()
         .find(|line| line.starts_with(&node))
@@ -163,17 +159,21 @@ fn schema(world: &World) -> Outcome {
         &patch,
     ]) {
         Ok(_) => Err("a negative offer was accepted".to_owned()),
-        Err(error) => Ok(Verdict::Shown(
-            error
-                .to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .chars()
-                .take(200)
-                .collect(),
-        )),
+        Err(error) => Ok(Verdict::Shown(message_of(&error.to_string()))),
     }
+}
+
+/// What the API server said, without the command that it answered.
+fn message_of(error: &str) -> String {
+    let said = error
+        .find("The CustomNodeResource")
+        .map_or(error, |at| error.get(at..).unwrap_or(error));
+    said.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(240)
+        .collect()
 }
 
 /// Only the values of a pod that stays are compared: pods of the product leave.

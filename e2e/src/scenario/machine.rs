@@ -80,7 +80,7 @@ fn machine_without_psi(world: &World) -> Outcome {
             let notices =
                 world.product.cnr(&node)?["status"]["nodeMetricStatus"]["agent"]["notices"]
                     .to_string();
-            if !notices.contains("PSI") {
+            if !notices.to_lowercase().contains("pressure") {
                 return Err(format!(
                     "node {node} has no PSI, but its notices are {notices}"
                 ));

@@ -94,6 +94,8 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
                 row.holds = Some(false);
                 println!("    FAILED after {seconds:.1} s: {complaint}");
                 print_evidence(&world);
+                // What it left must not fail the next one.
+                world.clear();
             }
         }
         rows.push(row);
@@ -196,13 +198,12 @@ fn print_evidence(world: &World) {
         ][..],
     ] {
         match world.kubectl.run(arguments) {
-            Ok(text) => println!(
-                "    $ kubectl {}\n{}",
-                arguments.join(" "),
-                text.lines()
-                    .map(|l| format!("      {l}\n"))
-                    .collect::<String>()
-            ),
+            Ok(text) => {
+                println!("    $ kubectl {}", arguments.join(" "));
+                for line in text.lines() {
+                    println!("      {line}");
+                }
+            }
             Err(error) => println!("    $ kubectl {}: {error}", arguments.join(" ")),
         }
     }

@@ -137,6 +137,22 @@ impl World {
         Ok(())
     }
 
+    /// Removes every pod of the scenarios.
+    pub fn clear(&self) {
+        let arguments = [
+            "-n",
+            NAMESPACE,
+            "delete",
+            "pods",
+            "--all",
+            "--grace-period=0",
+            "--force",
+        ];
+        if let Err(error) = self.kubectl.run(&arguments) {
+            println!("    {error}");
+        }
+    }
+
     /// Breaks or mends a part of our own cluster: the words of `katalyst-e2e cluster fault`.
     pub fn fault(&self, words: &[&str]) -> Result<String, String> {
         let program = std::env::current_exe().map_err(|e| e.to_string())?;

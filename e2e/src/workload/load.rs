@@ -196,13 +196,12 @@ impl Generator {
     }
 
     async fn exchange(&self, idle: Option<TcpStream>) -> anyhow::Result<()> {
-        let mut stream = match idle {
-            Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect(self.target).await?;
-                stream.set_nodelay(true)?;
-                stream
-            }
+        let mut stream = if let Some(stream) = idle {
+            stream
+        } else {
+            let stream = TcpStream::connect(self.target).await?;
+            stream.set_nodelay(true)?;
+            stream
         };
         stream
             .write_all(b"GET / HTTP/1.1\r\nHost: service\r\n\r\n")
