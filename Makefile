@@ -88,7 +88,7 @@ e2e: images ## All scenarios on a cluster of their own (with one virtual machine
 	$(E2E) suite local
 
 e2e-kind: images ## Install, hold, squeeze and uninstall on kind
-	$(E2E) suite kind
+	$(E2E) suite kind --only install --only columns --only katalyst --only placed --only best-effort --only surge --only malformed --only uninstall
 
 .PHONY: ci
 ci: lint test e2e ## Everything that CI runs

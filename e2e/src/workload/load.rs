@@ -260,6 +260,8 @@ struct Rate {
 async fn set_rate(
     State(generator): State<Arc<Generator>>,
     Query(new): Query<Rate>,
+    // Read to its end, though nothing is in it: a server that answers before closes the connection under a proxy's pen.
+    _body: axum::body::Bytes,
 ) -> Result<axum::Json<Stats>, String> {
     if !new.rps.is_finite() || new.rps < 0.0 {
         return Err(format!("rps {} is not a rate", new.rps));
