@@ -98,5 +98,10 @@ bench: images ## Figures: loop latency, agent cost, controller recompute, extend
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
 	$(E2E) bench
 
+TRACES ?= ../shared/data
+.PHONY: replay
+replay: ## What the estimator would have offered on recorded load (TRACES=folder; synthetic load without)
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- replay --traces $(TRACES) --report target/reports/replay.json
+
 report: ## Print every report of target/reports
 	$(E2E) report

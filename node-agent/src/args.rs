@@ -137,7 +137,7 @@ pub struct HoldArgs {
 #[command(next_help_heading = "Report")]
 pub struct ReportArgs {
     /// Window of the service peak that the offer follows.
-    #[arg(long, env = "KATALYST_PEAK_WINDOW", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "KATALYST_PEAK_WINDOW", default_value = "1h", value_parser = duration)]
     pub peak_window: Duration,
     /// Shortest time between reports.
     #[arg(long, env = "KATALYST_REPORT_MIN_INTERVAL", default_value = "10s", value_parser = duration)]

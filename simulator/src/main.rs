@@ -1,0 +1,136 @@
+//! `katalyst-simulator`: what a setting of the estimator would have offered on recorded load.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use katalyst_core::capacity::Params;
+use katalyst_simulator::replay::{Outcome, Setting, combine, replay};
+use katalyst_simulator::trace::{self, Traces};
+use serde_json::json;
+
+/// Replays recorded load through the product's own decisions.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What the capacity estimator would have offered, and how often services would have needed it back.
+    Replay {
+        /// Folder of traces; without it (or where it is missing) a synthetic load stands in.
+        #[arg(long, env = "TRACES", default_value = "../shared/data")]
+        traces: PathBuf,
+        /// Windows of the service peak to compare, in seconds.
+        #[arg(long, value_delimiter = ',', default_values_t = [300.0, 3600.0, 86_400.0])]
+        windows: Vec<f64>,
+        /// Margins on top of the peak to compare.
+        #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.1, 0.25])]
+        margins: Vec<f64>,
+        /// Write the figures as JSON too.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let Command::Replay {
+        traces,
+        windows,
+        margins,
+        report,
+    } = Cli::parse().command;
+    let sets = load(&traces)?;
+    println!(
+        "{:<42} {:>8} {:>7} {:>7} {:>9} {:>10} {:>8}",
+        "load", "window", "margin", "free", "offered", "too much", "by"
+    );
+    let mut rows = Vec::new();
+    for set in &sets {
+        for window_seconds in &windows {
+            for margin in &margins {
+                let setting = Setting {
+                    params: Params {
+                        margin: *margin,
+                        ..Params::default()
+                    },
+                    window_seconds: *window_seconds,
+                };
+                let outcomes: Vec<Outcome> = set
+                    .machines
+                    .iter()
+                    .map(|machine| replay(machine, set.interval_seconds, &setting))
+                    .collect();
+                let all = combine(&outcomes);
+                println!(
+                    "{:<42} {window_seconds:>6.0} s {margin:>7.2} {:>6.1}% {:>8.1}% {:>9.2}% {:>7.2}%",
+                    set.origin,
+                    all.free * 100.0,
+                    all.offered * 100.0,
+                    all.exceeded * 100.0,
+                    all.depth * 100.0
+                );
+                for (what, value) in [("offered", all.offered), ("exceeded", all.exceeded)] {
+                    rows.push(json!({
+                        "id": format!("replay-{what}-{window_seconds}-{margin}"),
+                        "shows": format!("{what} with a window of {window_seconds} s and a margin of {margin}"),
+                        "value": value, "unit": "fraction", "bar": "-", "holds": null,
+                        "where": format!("{}, {} machines, {} samples", set.origin, set.machines.len(), all.samples),
+                    }));
+                }
+            }
+        }
+    }
+    println!(
+        "free: left by services; offered: by us; too much: samples in which services needed part of the offer back, and how much of the machine that was"
+    );
+    if let Some(path) = report {
+        write(&path, &serde_json::to_string_pretty(&rows)?)?;
+    }
+    Ok(())
+}
+
+fn load(folder: &Path) -> anyhow::Result<Vec<Traces>> {
+    // The folder itself, or the one that holds it.
+    let Some(folder) = [folder.to_owned(), folder.join("traces")]
+        .into_iter()
+        .find(|f| f.join("placement_static.csv").is_file())
+    else {
+        println!(
+            "no traces in {}: a synthetic load stands in",
+            folder.display()
+        );
+        return Ok(vec![trace::synthetic(1, 40, 11, 14)]);
+    };
+    // The date in a file's name differs between sets of traces.
+    let mut files: Vec<String> = std::fs::read_dir(&folder)?
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    files.sort();
+    [
+        ("azure2017", "cpu_azure2017_max"),
+        ("bitbrains", "cpu_bitbrains"),
+    ]
+    .into_iter()
+    .filter_map(|(dataset, prefix)| {
+        files
+            .iter()
+            .find(|file| file.starts_with(prefix))
+            .map(|file| (dataset, file))
+    })
+    .map(|(dataset, file)| {
+        trace::read(&folder, dataset, file).with_context(|| format!("traces of {dataset}"))
+    })
+    .collect()
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
