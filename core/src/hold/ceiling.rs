@@ -13,7 +13,7 @@ use crate::units::{Bytes, Millicpu};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CeilingParams {
     /// Fraction of the machine kept free of batch. 0.05: wake-up head room; at 98 % busy the tail of a service doubles whatever
-    /// the weights are (noise-floor measurement in the manual).
+    /// the weights are (`docs/loop.md`, what colocation costs).
     pub reserve: f64,
     /// Fraction on top of the services' use, so that a service that grows finds free CPU before the next sample. 0.10.
     pub margin: f64,
