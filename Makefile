@@ -81,8 +81,8 @@ uninstall: ## Remove from it
 	$(KUBECTL) --kubeconfig $(KUBECONFIG_LOCAL) delete -k manifests/overlays/local --ignore-not-found
 
 .PHONY: demo e2e e2e-kind bench report
-demo: images ## The main job: a service and batch work on one machine, with a live table and a summary
-	$(E2E) demo
+demo: images ## The main job: a service and batch work on one machine, with a live table and a summary (CLUSTER=kind: on kind)
+	$(E2E) demo $(if $(filter kind,$(CLUSTER)),--overlay kind)
 
 e2e: images ## All scenarios on a cluster of their own (with one virtual machine)
 	$(E2E) suite local
@@ -92,6 +92,7 @@ e2e-kind: images ## Install, hold, squeeze and uninstall on kind
 
 .PHONY: ci
 ci: lint test e2e ## Everything that CI runs
+	@$(E2E) unit-tests target/test.log | tail -n 1 | sed 's/^/unit: /'
 
 bench: images ## Figures: loop latency, agent cost, controller recompute, extender filter
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
