@@ -10,15 +10,15 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
  && mkdir /out && for name in node-agent scheduler-extender controllers; do cp target/*/release/katalyst-$name /out/; done
 
 FROM scratch AS node-agent
-COPY --from=build /out/katalyst-node-agent /katalyst-node-agent
-ENTRYPOINT ["/katalyst-node-agent"]
+COPY --from=build /out/katalyst-node-agent /usr/bin/katalyst-node-agent
+ENTRYPOINT ["/usr/bin/katalyst-node-agent"]
 
 FROM scratch AS scheduler-extender
-COPY --from=build /out/katalyst-scheduler-extender /katalyst-scheduler-extender
+COPY --from=build /out/katalyst-scheduler-extender /usr/bin/katalyst-scheduler-extender
 USER 65532
-ENTRYPOINT ["/katalyst-scheduler-extender"]
+ENTRYPOINT ["/usr/bin/katalyst-scheduler-extender"]
 
 FROM scratch AS controllers
-COPY --from=build /out/katalyst-controllers /katalyst-controllers
+COPY --from=build /out/katalyst-controllers /usr/bin/katalyst-controllers
 USER 65532
-ENTRYPOINT ["/katalyst-controllers"]
+ENTRYPOINT ["/usr/bin/katalyst-controllers"]
