@@ -13,7 +13,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario {
             name: "agent-killed",
-            claim: "an agent restart changes no running pod's cgroup values, and a pod that starts meanwhile is held afterwards",
+            claim: "an agent restart changes no running pod's cgroup values, and a new pod is held afterwards",
             run: agent_killed,
         },
         Scenario {
