@@ -103,19 +103,22 @@ impl Probe {
             .as_str()
             .ok_or_else(|| format!("no probe on node {node}"))?
             .to_owned();
-        self.kubectl
-            .run(&[
-                "-n",
-                "katalyst-e2e-probe",
-                "exec",
-                &pod,
-                "--",
-                "/bin/busybox",
-                "sh",
-                "-c",
-                script,
-            ])
-            .map_err(|e| e.to_string())
+        // A kubelet that has just started knows none of its pods for a moment: the instrument waits, the claim is judged on what it reads.
+        wait_for("exec in the probe", Duration::from_secs(30), || {
+            self.kubectl
+                .run(&[
+                    "-n",
+                    "katalyst-e2e-probe",
+                    "exec",
+                    &pod,
+                    "--",
+                    "/bin/busybox",
+                    "sh",
+                    "-c",
+                    script,
+                ])
+                .map_err(|e| e.to_string())
+        })
     }
 
     /// The limits of the pod with `uid` on `node`, on cgroup v1 or v2, with either driver.
