@@ -55,6 +55,7 @@ impl SuiteCommand {
             root: PathBuf::from("."),
             breakable: (self.kind == Kind::Local).then(|| OWN_NAME.to_owned()),
             only: self.only,
+            second_try: true,
             keep: false,
             list: false,
         };

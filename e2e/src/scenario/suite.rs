@@ -30,6 +30,9 @@ pub struct SuiteArgs {
     /// Run only scenarios whose name contains this text (may be given several times).
     #[arg(long)]
     pub only: Vec<String>,
+    /// Run a scenario that failed once more; both tries are shown.
+    #[arg(long)]
+    pub second_try: bool,
     /// Leave the product installed at the end.
     #[arg(long)]
     pub keep: bool,
@@ -64,7 +67,7 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
     }
     let world = prepare(args).map_err(anyhow::Error::msg)?;
     let place = format!("{} cluster", args.overlay);
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let (mut passed, mut failed, mut skipped, mut second) = (0, 0, 0, 0);
     let mut rows = Vec::new();
     for (index, scenario) in chosen.iter().enumerate() {
         println!(
@@ -75,13 +78,32 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
             scenario.claim
         );
         let began = Instant::now();
-        let outcome = (scenario.run)(&world);
+        let mut outcome = (scenario.run)(&world);
+        let mut again = String::new();
+        if let Err(first) = &outcome
+            && args.second_try
+        {
+            // Said aloud and written into the report: a machine of two CPUs that runs a whole cluster stumbles at times, a defect does so twice.
+            println!("    FAILED at the first try, once more: {first}");
+            print_evidence(&world);
+            world.clear();
+            again = format!("second try; the first: {first}");
+            outcome = world
+                .product
+                .apply()
+                .and_then(|_| world.product.wait_ready(Duration::from_secs(180)))
+                .and_then(|()| (scenario.run)(&world));
+        }
         let seconds = began.elapsed().as_secs_f64();
         let mut row = Row::figure(scenario.name, scenario.claim, seconds, "s", &place);
         match outcome {
             Ok(Verdict::Shown(seen)) => {
                 passed += 1;
                 row.holds = Some(true);
+                if !again.is_empty() {
+                    second += 1;
+                    row.bar = again;
+                }
                 println!("    passed in {seconds:.1} s: {seen}");
             }
             Ok(Verdict::Skipped(reason)) => {
@@ -115,6 +137,9 @@ pub fn run(args: &SuiteArgs) -> anyhow::Result<()> {
         world.probe.stop().ok();
     }
     report::publish(&format!("e2e-{}", args.overlay), &rows)?;
+    if second > 0 {
+        println!("{second} of the passed ones needed a second try (see above)");
+    }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     anyhow::ensure!(failed == 0, "{failed} scenarios failed");
     Ok(())
