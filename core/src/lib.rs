@@ -6,6 +6,7 @@
 //!
 //! | module | decides |
 //! |---|---|
+//! | [`cpu_set`], [`topology`] | nothing: the machine and sets of its CPUs, as values |
 //! | [`qos`] | what a pod's annotations mean |
 //! | [`capacity`] | how much of a node may be offered to batch pods |
 //! | [`placement`] | whether a batch pod fits a node, and how well |
@@ -13,10 +14,12 @@
 //! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
 
 pub mod capacity;
+pub mod cpu_set;
 pub mod eviction;
 pub mod hold;
 pub mod placement;
 pub mod qos;
 pub mod quantity;
 pub mod reclaimed;
+pub mod topology;
 pub mod units;
