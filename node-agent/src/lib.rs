@@ -9,6 +9,7 @@ pub mod hold;
 pub mod kernel;
 pub mod metrics;
 pub mod notices;
+pub mod nri;
 pub mod pods;
 pub mod reflex;
 pub mod sample;
