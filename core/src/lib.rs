@@ -10,6 +10,7 @@
 //! | [`qos`] | what a pod's annotations mean |
 //! | [`capacity`] | how much of a node may be offered to batch pods |
 //! | [`placement`] | whether a batch pod fits a node, and how well |
+//! | [`pools`] | which CPUs and memory nodes each pod may use |
 //! | [`hold`] | what batch pods may use right now, together and each |
 //! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
 
@@ -18,6 +19,7 @@ pub mod cpu_set;
 pub mod eviction;
 pub mod hold;
 pub mod placement;
+pub mod pools;
 pub mod qos;
 pub mod quantity;
 pub mod reclaimed;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Highest NUMA node number a Linux kernel can have (`CONFIG_NODES_SHIFT` is at most 10).
 pub const MAX_NUMA_ID: u32 = 1023;
 
@@ -25,6 +27,12 @@ impl NumaSet {
             ids.extend(first..=last);
         }
         Some(Self(ids))
+    }
+
+    /// A set of these; `None` where there is none or one is beyond [`MAX_NUMA_ID`].
+    pub fn from_ids(ids: impl IntoIterator<Item = u32>) -> Option<Self> {
+        let ids: BTreeSet<u32> = ids.into_iter().collect();
+        (!ids.is_empty() && ids.iter().all(|id| *id <= MAX_NUMA_ID)).then_some(Self(ids))
     }
 
     /// The NUMA nodes, ascending.
@@ -61,6 +69,21 @@ impl fmt::Display for NumaSet {
             separator = ",";
         }
         Ok(())
+    }
+}
+
+impl Serialize for NumaSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NumaSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format_args!("`{text:.80}` is not a list of NUMA nodes"))
+        })
     }
 }
 
@@ -107,6 +130,13 @@ mod tests {
         assert_eq!(NumaSet::parse(text), None);
     }
 
+    #[test]
+    fn no_set_of_nothing_or_beyond_the_kernel() {
+        assert_eq!(NumaSet::from_ids([]), None);
+        assert_eq!(NumaSet::from_ids([0, MAX_NUMA_ID + 1]), None);
+        assert!(serde_json::from_str::<NumaSet>("\"3-1\"").is_err());
+    }
+
     proptest! {
         #[test]
         fn never_panics(text in ".{0,40}") {
@@ -115,8 +145,10 @@ mod tests {
 
         #[test]
         fn what_is_written_reads_back(ids in proptest::collection::btree_set(0..=MAX_NUMA_ID, 1..20)) {
-            let set = NumaSet(ids);
-            prop_assert_eq!(NumaSet::parse(&set.to_string()), Some(set));
+            let set = NumaSet::from_ids(ids).unwrap();
+            prop_assert_eq!(NumaSet::parse(&set.to_string()), Some(set.clone()));
+            let json = serde_json::to_string(&set).unwrap();
+            prop_assert_eq!(serde_json::from_str::<NumaSet>(&json).unwrap(), set);
         }
     }
 }
