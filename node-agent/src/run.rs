@@ -75,19 +75,23 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
 
     let reflex = reflex_of(&args, &notices, &metrics);
     let beat = process.health.heartbeat("reflex", REFLEX_TOLERANCE);
-    process.tasks.spawn_thread("reflex", {
-        let (pods, metrics, stopping, interval) = (
-            pods.clone(),
-            metrics.clone(),
-            stopping.clone(),
-            args.hold.sample_interval,
-        );
-        move || {
-            reflex::run(
-                reflex, interval, &pods, &snapshots, &metrics, &beat, &stopping,
-            )
-        }
-    });
+    let (mailbox, inbox) = reflex::mailbox()?;
+    let thread = reflex::Thread {
+        inbox,
+        interval: args.hold.sample_interval,
+        pods: pods.clone(),
+        snapshots,
+        metrics: metrics.clone(),
+        beat,
+        stopping: stopping.clone(),
+    };
+    process
+        .tasks
+        .spawn_thread("reflex", move || thread.run(reflex));
+    process.tasks.spawn(
+        "reflex's bell",
+        reflex::ring_for_pods(mailbox, pods.clone(), stopping.clone()),
+    );
     let sampling = process.health.gate("kubelet's cgroups");
     process.tasks.spawn("first sample", {
         let (mut snapshot, stopping) = (snapshot.clone(), stopping.clone());

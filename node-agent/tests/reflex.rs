@@ -1,6 +1,7 @@
 //! The reflex against fixture trees of both cgroup versions and both drivers: pods in, files out.
 
 mod node;
+mod thread;
 
 use katalyst_core::qos::Level;
 use katalyst_node_agent::{
