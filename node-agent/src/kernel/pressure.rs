@@ -1,4 +1,7 @@
-//! Pressure stall information: `/proc/pressure/*` and `*.pressure` of a cgroup.
+//! Pressure stall information: `/proc/pressure/*` and `*.pressure` of a cgroup (Documentation/accounting/psi.rst, since 4.20).
+//!
+//! The line `full` of CPU pressure came with 5.13 and means nothing for the whole machine. Before 5.2 the same words were printed; a kernel booted with
+//! `psi=0` has the files and answers reads with EOPNOTSUPP. `irq.pressure` has only `full`.
 
 /// One pressure file. `total` counters are microseconds and the base for rates; the averages are the kernel's, percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -16,6 +19,8 @@ pub struct Line {
     pub avg10: f64,
     /// Share of the last 60 s, percent.
     pub avg60: f64,
+    /// Share of the last 300 s, percent.
+    pub avg300: f64,
     /// Microseconds waited since boot or since the group was made.
     pub total_micros: u64,
 }
@@ -43,6 +48,7 @@ fn parse_line<'a>(words: impl Iterator<Item = &'a str>) -> Option<Line> {
         match key {
             "avg10" => line.avg10 = value.parse().ok()?,
             "avg60" => line.avg60 = value.parse().ok()?,
+            "avg300" => line.avg300 = value.parse().ok()?,
             "total" => {
                 line.total_micros = value.parse().ok()?;
                 total_seen = true;
@@ -66,6 +72,7 @@ mod tests {
             Some(Line {
                 avg10: 20.99,
                 avg60: 24.5,
+                avg300: 42.19,
                 total_micros: 321_127_488
             })
         );

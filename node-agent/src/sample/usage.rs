@@ -195,6 +195,7 @@ mod tests {
                 memory: MemInfo {
                     total: 1000,
                     available: 600,
+                    ..MemInfo::default()
                 },
             },
             kubepods: GroupUsage {

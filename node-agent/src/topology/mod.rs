@@ -10,7 +10,7 @@ use katalyst_core::units::Bytes;
 
 use crate::{
     cgroup::file::{read, read_as},
-    kernel::{cpu_list, meminfo, number},
+    kernel::{cpuset, meminfo, number},
 };
 
 /// One NUMA node.
@@ -64,7 +64,8 @@ pub fn read_topology(root: &Path, online_cpus: u64, memory: Bytes) -> Vec<NumaNo
 
 fn read_node(root: &Path, base: &Path, id: u32) -> Option<NumaNode> {
     let dir = base.join(format!("node{id}"));
-    let cpus = read_as(&dir.join("cpulist"), cpu_list::parse).ok()?;
+    let cpus = read_as(&dir.join("cpulist"), cpuset::parse_cpus).ok()?;
+    let cpus: Vec<u32> = cpus.iter().collect();
     let memory = read_as(&dir.join("meminfo"), meminfo::parse_node).ok()?;
     let distances = read(&dir.join("distance"))
         .map(|text| {
@@ -83,7 +84,7 @@ fn read_node(root: &Path, base: &Path, id: u32) -> Option<NumaNode> {
         id,
         socket: socket.unwrap_or(0),
         cpus,
-        memory: Bytes::new(memory),
+        memory: Bytes::new(memory.total),
         distances,
     })
 }
