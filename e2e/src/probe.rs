@@ -128,6 +128,14 @@ impl Probe {
             .ok_or_else(|| format!("node {node}, pod {uid}: unexpected cgroup values {output:?}"))
     }
 
+    /// Waits, on the node itself, until the pod with `uid` has a CPU and a memory limit; how long its first process beside the sandbox ran
+    /// without (zero: the limits came first). Resolution: the script looks about every 20 ms.
+    pub fn unheld(&self, node: &str, uid: &str) -> Result<Duration, String> {
+        let output = self.shell(node, &unheld_script(uid))?;
+        parse_unheld(&output)
+            .ok_or_else(|| format!("node {node}, pod {uid}: not held within 60 s ({output:?})"))
+    }
+
     /// Every CPU and memory limit file of the node's pod cgroups with its value, to compare before and after.
     pub fn snapshot(&self, node: &str) -> Result<String, String> {
         self.shell(
@@ -135,6 +143,48 @@ impl Probe {
             "cd /host/cgroup; for f in $(busybox find . -path '*pod*' \\( -name cpu.cfs_quota_us -o -name memory.limit_in_bytes -o -name cpu.max -o -name memory.max -o -name memory.high -o -name cpu.idle -o -name cpu.shares -o -name cpu.weight \\) 2>/dev/null | busybox sort); do echo \"$f $(busybox cat $f 2>/dev/null)\"; done",
         )
     }
+}
+
+/// Prints the centiseconds of uptime at which a container's process was first seen (0: not yet) and at which both limits were there.
+fn unheld_script(uid: &str) -> String {
+    let underscored = uid.replace('-', "_");
+    format!(
+        r#"cd /host/cgroup
+now() {{ read t rest < /proc/uptime; echo "${{t%.*}}${{t#*.}}"; }}
+classes=$(busybox find . -type d \( -name besteffort -o -name '*-besteffort.slice' \) 2>/dev/null)
+end=$(($(now) + 6000)) first=0
+while [ "$(now)" -lt $end ]; do
+  cpu= memory= busy=0
+  for c in $classes; do
+    for d in $c/pod{uid} ${{c}}/$(busybox basename $c .slice)-pod{underscored}.slice; do
+      [ -d $d ] || continue
+      if [ -f $d/cpu.max ]; then read quota period < $d/cpu.max; [ $quota = max ] || cpu=yes; fi
+      if [ -f $d/cpu.cfs_quota_us ]; then read quota < $d/cpu.cfs_quota_us; [ $quota = -1 ] || cpu=yes; fi
+      for f in $d/memory.max $d/memory.limit_in_bytes; do
+        if [ -f $f ]; then read bytes < $f; [ $bytes = max ] || [ $bytes -gt 1099511627776 ] || memory=yes; fi
+      done
+      if [ -f $d/cpu.max ] || [ -f $d/cpu.cfs_quota_us ]; then
+        for p in $d/*/cgroup.procs; do read id < $p 2>/dev/null && [ -n "$id" ] && busy=$((busy + 1)); done
+      fi
+    done
+  done
+  [ $first = 0 ] && [ $busy -ge 2 ] && first=$(now)
+  if [ -n "$cpu" ] && [ -n "$memory" ]; then echo "$first $(now)"; exit 0; fi
+  busybox usleep 10000
+done
+echo late"#
+    )
+}
+
+fn parse_unheld(output: &str) -> Option<Duration> {
+    let (first, held) = output.trim().split_once(' ')?;
+    let (first, held): (u64, u64) = (first.parse().ok()?, held.parse().ok()?);
+    let centiseconds = if first == 0 {
+        0
+    } else {
+        held.checked_sub(first)?
+    };
+    Some(Duration::from_millis(centiseconds.checked_mul(10)?))
 }
 
 fn limits_script(uid: &str) -> String {
@@ -176,6 +226,16 @@ fn parse_limits(output: &str) -> Option<Limits> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_without_limits() {
+        assert_eq!(parse_unheld("0 812345\n"), Some(Duration::ZERO));
+        assert_eq!(
+            parse_unheld("812300 812345\n"),
+            Some(Duration::from_millis(450))
+        );
+        assert_eq!(parse_unheld("late\n"), None);
+    }
 
     #[test]
     fn limits_of_both_versions_are_read() {

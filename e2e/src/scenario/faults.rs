@@ -1,8 +1,8 @@
 //! Parts that die: agent, controller, extender, kubelet.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::node::held;
 use super::pods::{self, IDLE};
@@ -15,6 +15,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             name: "agent-killed",
             claim: "an agent restart changes no running pod's cgroup values, and a new pod is held afterwards",
             run: agent_killed,
+        },
+        Scenario {
+            name: "agent-silent",
+            claim: "a healthy node whose agent is away takes no new batch pod, keeps holding those it has, and offers again when the agent is back",
+            run: agent_silent,
         },
         Scenario {
             name: "controller-killed",
@@ -84,6 +89,94 @@ fn agent_killed(world: &World) -> Outcome {
     world.remove("stays-held")?;
     world.remove("after-agent")?;
     Ok(Verdict::Shown(format!("{limits:?} throughout")))
+}
+
+/// Keeps the agent off `node` (`None`: off none). The node itself stays healthy.
+fn keep_agent_off(world: &World, node: Option<&str>) -> Result<(), String> {
+    let affinity = node.map_or(json!(null), |node| {
+        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [node]}]},
+        ]}}})
+    });
+    let patch = json!({"spec": {"template": {"spec": {"affinity": affinity}}}}).to_string();
+    world
+        .kubectl
+        .run(&[
+            "-n",
+            crate::product::NAMESPACE,
+            "patch",
+            "daemonset",
+            "katalyst-node-agent",
+            "--type=merge",
+            "-p",
+            &patch,
+        ])
+        .map(drop)
+        .map_err(|e| e.to_string())
+}
+
+fn agent_silent(world: &World) -> Outcome {
+    let node = world.main_node()?;
+    let pod = held(world, "held-before", &node, 100, IDLE)?;
+    keep_agent_off(world, Some(&node))?;
+    // Whatever happens, the next scenario finds the agent back.
+    let outcome = silent_node(world, &node, &pod);
+    keep_agent_off(world, None)?;
+    let (told, silent_after) = outcome?;
+    world.wait_running("waits-for-agent")?;
+    world.product.wait_ready(Duration::from_secs(120))?;
+    let offered = world.wait_offer(&node, 100)?;
+    world.remove("waits-for-agent")?;
+    world.remove("held-before")?;
+    Ok(Verdict::Shown(format!(
+        "offered nothing after {:.0} s; a pod was told: {told}; placed once the agent was back, with {offered}m offered",
+        silent_after.as_secs_f64()
+    )))
+}
+
+/// What happens on the silent node: why a new pod waits, and how long it took until the node offered nothing more.
+fn silent_node(world: &World, node: &str, held: &Value) -> Result<(String, Duration), String> {
+    let began = Instant::now();
+    // Longer than the minute after which a node counts as silent, and the controller's round.
+    wait_for("the silence shows", Duration::from_secs(150), || {
+        let cnr = world.product.cnr(node)?;
+        let spare = crate::product::offered_millicpu(&cnr);
+        // The floor is what is allocated: the pod that runs keeps its 100m.
+        if !crate::product::ready(&cnr) && spare <= 100 {
+            Ok(())
+        } else {
+            Err(format!(
+                "ready {}, offers {spare}m",
+                crate::product::ready(&cnr)
+            ))
+        }
+    })?;
+    let silent_after = began.elapsed();
+    world
+        .kubectl
+        .apply(&pods::reclaimed("waits-for-agent", Some(node), "50", "8Mi", IDLE).to_string())
+        .map_err(|e| e.to_string())?;
+    let told = wait_for("the pod is told why", Duration::from_secs(60), || {
+        let pod = world.pod("waits-for-agent")?;
+        if pod["spec"]["nodeName"].is_string() {
+            return Err("it was placed on a node without an agent".to_owned());
+        }
+        let text = pod["status"]["conditions"][0]["message"]
+            .as_str()
+            .unwrap_or_default();
+        if text.contains("silent") {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("message {text:?}"))
+        }
+    })?;
+    let limits = world.limits(held)?;
+    if limits.millicpu.is_none() || limits.memory != Some(32 << 20) {
+        return Err(format!(
+            "the pod that ran lost its limits with the agent: {limits:?}"
+        ));
+    }
+    Ok((told, silent_after))
 }
 
 fn holder(world: &World) -> Result<String, String> {

@@ -17,6 +17,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             run: placed_and_held,
         },
         Scenario {
+            name: "limits-in-time",
+            claim: "a new reclaimed pod has CPU and memory limits within 1 s of its first process",
+            run: limits_in_time,
+        },
+        Scenario {
             name: "best-effort-untouched",
             claim: "a best-effort pod beside it, without the class, keeps no limit",
             run: best_effort_untouched,
@@ -126,6 +131,60 @@ fn placed_and_held(world: &World) -> Outcome {
     );
     world.remove("batch")?;
     Ok(Verdict::Shown(seen))
+}
+
+/// Promise of the product, with and without a hook in the container runtime.
+const LIMITS_WITHIN: Duration = Duration::from_secs(1);
+
+fn limits_in_time(world: &World) -> Outcome {
+    let mut seen = Vec::new();
+    for (name, node) in [
+        ("in-time", Some(world.main_node()?)),
+        ("in-time-machine", world.machine_node()?),
+    ] {
+        let Some(node) = node else { continue };
+        world.wait_offer(&node, 100)?;
+        // A gate keeps the pod away from the scheduler until its UID is known and the watch on its group has begun.
+        let mut pod = pods::reclaimed(name, Some(&node), "100", "32Mi", IDLE);
+        if let Some(spec) = pod["spec"].as_object_mut() {
+            let gate = json!([{"name": "katalyst.local/watched"}]);
+            spec.insert("schedulingGates".into(), gate);
+        }
+        apply(world, &pod)?;
+        let uid = world.pod(name)?["metadata"]["uid"]
+            .as_str()
+            .ok_or("a pod without uid")?
+            .to_owned();
+        let without = std::thread::scope(|scope| {
+            let watch = scope.spawn(|| world.probe.unheld(&node, &uid));
+            world
+                .kubectl
+                .run(&[
+                    "-n",
+                    NAMESPACE,
+                    "patch",
+                    "pod",
+                    name,
+                    "--type=json",
+                    "-p",
+                    r#"[{"op":"remove","path":"/spec/schedulingGates"}]"#,
+                ])
+                .map_err(|e| e.to_string())?;
+            watch.join().map_err(|_| "the watch panicked".to_owned())?
+        })?;
+        if without > LIMITS_WITHIN {
+            return Err(format!(
+                "on {node} a process of the pod ran {without:?} without limits"
+            ));
+        }
+        world.remove(name)?;
+        seen.push(if without.is_zero() {
+            format!("{node}: before the first process")
+        } else {
+            format!("{node}: {without:?} after it")
+        });
+    }
+    Ok(Verdict::Shown(seen.join("; ")))
 }
 
 fn best_effort_untouched(world: &World) -> Outcome {
