@@ -42,6 +42,7 @@ pub mod report;
     reason = "indexes of JSON values, which give null where there is nothing"
 )]
 pub mod scenario;
+pub mod stamp;
 pub mod toolchain;
 pub mod unit_tests;
 pub mod vm;

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use katalyst_crds::yaml;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ClusterError, at};
@@ -107,7 +108,7 @@ impl ClusterOptions {
 impl ClusterConfig {
     fn read(file: &Path) -> Result<Self, ClusterError> {
         let text = fs::read_to_string(file).map_err(at(file))?;
-        serde_yaml::from_str(&text).map_err(|error| ClusterError::Format {
+        yaml::read("settings", &text).map_err(|error| ClusterError::Format {
             path: file.to_owned(),
             reason: error.to_string(),
         })

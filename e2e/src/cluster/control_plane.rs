@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use katalyst_crds::yaml::{self, YamlError};
+use serde_json::Value;
+
 use super::{
     component::{ComponentSpec, Endpoint},
     network,
@@ -168,21 +171,18 @@ pub(super) fn scheduler(site: &Site<'_>, config: Option<&Path>) -> ComponentSpec
 }
 
 /// A scheduler configuration with the path of its kubeconfig in place, and the request rates of a test cluster unless it has its own.
-pub(super) fn scheduler_config(
-    template: &str,
-    kubeconfig: &Path,
-) -> Result<String, serde_yaml::Error> {
+pub(super) fn scheduler_config(template: &str, kubeconfig: &Path) -> Result<String, YamlError> {
     let text = template.replace("__KUBECONFIG__", &kubeconfig.display().to_string());
-    let mut config: serde_yaml::Value = serde_yaml::from_str(&text)?;
+    let mut config: Value = yaml::read("scheduler configuration", &text)?;
     if let Some(connection) = config
         .get_mut("clientConnection")
-        .and_then(serde_yaml::Value::as_mapping_mut)
+        .and_then(Value::as_object_mut)
     {
         for (key, rate) in [("qps", CLIENT_QPS), ("burst", CLIENT_BURST)] {
-            connection.entry(key.into()).or_insert_with(|| rate.into());
+            connection.entry(key).or_insert_with(|| rate.into());
         }
     }
-    serde_yaml::to_string(&config)
+    yaml::write("scheduler configuration", &config)
 }
 
 fn own_kubeconfig(site: &Site<'_>, name: &str) -> Vec<String> {
@@ -318,7 +318,7 @@ mod tests {
     fn scheduler_configuration_gets_its_kubeconfig_and_missing_rates() {
         let template = "clientConnection: {kubeconfig: __KUBECONFIG__, qps: 7}\nextenders: []\n";
         let text = scheduler_config(template, Path::new("/k")).unwrap();
-        let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let value: Value = yaml::read("test", &text).unwrap();
         assert_eq!(value["clientConnection"]["kubeconfig"], "/k");
         assert_eq!(value["clientConnection"]["qps"], 7);
         assert_eq!(value["clientConnection"]["burst"], CLIENT_BURST);
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn proxy_configuration_is_yaml() {
         with_site(|site| {
-            let value: serde_yaml::Value = serde_yaml::from_str(&proxy_config(site)).unwrap();
+            let value: Value = yaml::read("test", &proxy_config(site)).unwrap();
             assert_eq!(value["mode"], "nftables");
             assert_eq!(value["conntrack"]["maxPerCore"], 0);
         });

@@ -117,7 +117,8 @@ mod tests {
         let kinds: Vec<String> = STAGES
             .split("\n---\n")
             .map(|document| {
-                let value: serde_yaml::Value = serde_yaml::from_str(document).unwrap();
+                let value: serde_json::Value =
+                    katalyst_crds::yaml::read("stages", document).unwrap();
                 assert_eq!(value["kind"], "Stage");
                 value["spec"]["resourceRef"]["kind"]
                     .as_str()

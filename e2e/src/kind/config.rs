@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use katalyst_crds::yaml;
 use serde_json::{Value, json};
 
 use super::settings::{CLUSTER, Settings, Shape};
@@ -42,7 +43,7 @@ pub fn scheduler_config(template: &str) -> anyhow::Result<String> {
 /// The users' configuration with as many workers as `shape` says, the API server at its port, and the scheduler's file taken
 /// from `scheduler`.
 pub fn cluster_config(users: &str, shape: &Shape, scheduler: &Path) -> anyhow::Result<String> {
-    let mut config: Value = serde_yaml::from_str(users).context("not YAML")?;
+    let mut config: Value = yaml::read("kind configuration", users)?;
     let nodes = config
         .get_mut("nodes")
         .and_then(Value::as_array_mut)
@@ -68,7 +69,7 @@ pub fn cluster_config(users: &str, shape: &Shape, scheduler: &Path) -> anyhow::R
         .context("no list `kubeadmConfigPatches`")?;
     // The store is lost with the cluster in any case, so it need not survive a power cut.
     patches.push(json!(include_str!("etcd-patch.yaml")));
-    serde_yaml::to_string(&config).context("write YAML")
+    Ok(yaml::write("kind configuration", &config)?)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -93,8 +94,11 @@ mod tests {
             workers,
             port: 1234,
         };
-        serde_yaml::from_str(&cluster_config(&users, &shape, Path::new("/run/s.yaml")).unwrap())
-            .unwrap()
+        yaml::read(
+            "test",
+            &cluster_config(&users, &shape, Path::new("/run/s.yaml")).unwrap(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -142,7 +146,7 @@ mod tests {
         let patches = config["kubeadmConfigPatches"].as_array().unwrap();
         let patches: Vec<Value> = patches
             .iter()
-            .map(|p| serde_yaml::from_str(p.as_str().unwrap()).unwrap())
+            .map(|p| yaml::read("test", p.as_str().unwrap()).unwrap())
             .collect();
         let list = patches
             .iter()

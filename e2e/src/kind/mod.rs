@@ -21,7 +21,6 @@ pub mod progress;
 pub mod relay;
 pub mod routes;
 pub mod settings;
-pub mod stamp;
 pub mod state;
 pub mod supervisor;
 pub mod tool;

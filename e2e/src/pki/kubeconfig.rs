@@ -1,6 +1,7 @@
 //! Files that tell a Kubernetes client where the API server is and who it is itself.
 
 use k8s_openapi::ByteString;
+use katalyst_crds::yaml;
 use serde::Serialize;
 
 use super::{Pair, PkiError};
@@ -97,7 +98,7 @@ pub fn kubeconfig(server: &str, authority: &str, client: &Pair) -> Result<String
         }],
         current_context: NAME,
     };
-    serde_yaml::to_string(&file).map_err(PkiError::Kubeconfig)
+    Ok(yaml::write("kubeconfig", &file)?)
 }
 
 #[cfg(test)]

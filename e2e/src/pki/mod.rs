@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use katalyst_crds::yaml::YamlError;
+
 pub use authority::{Authority, Identity, Pair};
 pub use kubeconfig::kubeconfig;
 
@@ -25,8 +27,8 @@ pub enum PkiError {
         source: rcgen::Error,
     },
     /// A kubeconfig could not be written as YAML.
-    #[error("kubeconfig: {0}")]
-    Kubeconfig(serde_yaml::Error),
+    #[error(transparent)]
+    Kubeconfig(#[from] YamlError),
     /// A file could not be used.
     #[error("{path}: {source}")]
     File {

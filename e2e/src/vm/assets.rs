@@ -12,9 +12,9 @@ use super::cpio;
 use super::error::{VmError, at};
 use super::kernel_modules;
 use super::root_image::{self, Contents};
-use super::stamp::Stamp;
 use crate::cache::Cache;
 use crate::program;
+use crate::stamp::Stamp;
 
 /// The kernel series of the machines: a long-term one, new enough for `swappiness=` in memory.reclaim.
 const KERNEL_SERIES: &str = "6.12";
@@ -145,8 +145,8 @@ fn initramfs(directory: &Path, package: &Path, tree: &Path, busybox: &Path) -> R
     let stamp = Stamp::new()
         .file(package)?
         .file(busybox)?
-        .literal(INIT)
-        .literal(&MODULES.join(" "));
+        .text(INIT)
+        .text(&MODULES.join(" "));
     if stamp.is_current(&output) {
         return Ok(());
     }

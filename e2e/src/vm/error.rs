@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::machine::ACCELERATOR_VARIABLE;
-use crate::program::ProgramError;
+use crate::{program::ProgramError, stamp::StampError};
 
 /// Failure to prepare or start a virtual machine.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum VmError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// The inputs of a prepared file could not be compared or recorded.
+    #[error(transparent)]
+    Stamp(#[from] StampError),
     /// A program of the system could not be started or failed.
     #[error(transparent)]
     Program(#[from] ProgramError),

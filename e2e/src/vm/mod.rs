@@ -3,7 +3,7 @@
 //! A machine is one QEMU process, by default fully emulated, so it runs where no hardware virtualisation is available. Time inside
 //! is slow and uneven: measure ratios there, never latencies.
 //!
-//! - [`assets`] prepares the shared files once ([`apt`], [`bzimage`], [`kernel_modules`], [`cpio`], [`root_image`], `image_store`, [`stamp`]).
+//! - [`assets`] prepares the shared files once ([`apt`], [`bzimage`], [`kernel_modules`], [`cpio`], [`root_image`], `image_store`).
 //! - [`machine`] describes a machine, and [`qemu`] derives the emulator's arguments.
 //! - [`seed`] writes the disk that gives a machine its identity and secrets.
 //! - [`launch`] puts these together; [`bare`] runs a script in a machine; [`cli`] are the commands.
@@ -25,4 +25,3 @@ pub mod machine;
 pub mod qemu;
 pub mod root_image;
 pub mod seed;
-pub mod stamp;

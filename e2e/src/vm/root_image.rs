@@ -9,9 +9,9 @@ use std::process::Command;
 
 use super::error::{VmError, at};
 use super::image_store;
-use super::stamp::Stamp;
 use crate::cache::Cache;
 use crate::program;
+use crate::stamp::Stamp;
 
 /// Programs of a node, from the cache's `bin/`, and the directories they go to.
 const NODE_PROGRAMS: [(&str, &str); 8] = [
@@ -118,12 +118,12 @@ pub(super) fn build(
             archives
         }
     };
-    let mut stamp = Stamp::new().literal(contents.size());
+    let mut stamp = Stamp::new().text(contents.size());
     for (path, text) in TEXTS {
-        stamp = stamp.literal(path).literal(text);
+        stamp = stamp.text(path).text(text);
     }
     for (source, target) in &programs {
-        stamp = stamp.file(source)?.literal(&target.to_string_lossy());
+        stamp = stamp.file(source)?.text(&target.to_string_lossy());
     }
     for archive in archives {
         stamp = stamp.file(archive)?;

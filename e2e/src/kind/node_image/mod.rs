@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-use super::{progress::Progress, settings::remove, stamp::Stamp, tool::Tool};
+use super::{progress::Progress, settings::remove, tool::Tool};
 use crate::{
     cache::Cache,
+    stamp::Stamp,
     toolchain::{self, family::KUBERNETES_VERSION},
 };
 
@@ -75,7 +76,7 @@ pub fn ensure(cache: &Cache, folder: &Path, progress: &Progress) -> anyhow::Resu
         reference: format!("{REPOSITORY}:{KUBERNETES_VERSION}-{}", stamp.digest()),
         archive: folder.join("node-image.tar"),
     };
-    if stamp.matches(&image.archive) {
+    if stamp.is_current(&image.archive) {
         return Ok(image);
     }
     let rootfs = rootfs::ensure(folder, progress)?;
@@ -111,9 +112,10 @@ fn inputs(cache: &Cache, module: &Path) -> anyhow::Result<Stamp> {
         .text(KUBERNETES_VERSION)
         .file(&module.join("go.sum"))?;
     let stamp = SOURCES.iter().fold(stamp, |stamp, text| stamp.text(text));
-    PROGRAMS
+    let stamp = PROGRAMS
         .iter()
-        .try_fold(stamp, |stamp, name| stamp.file(&cache.program(name)))
+        .try_fold(stamp, |stamp, name| stamp.file(&cache.program(name)))?;
+    Ok(stamp)
 }
 
 /// The folder of kind's source at the toolchain's version, fetched if the module cache lost it.

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::Context;
 
-use super::super::{packages, progress::Progress, stamp::Stamp, tool::Tool};
+use super::super::{packages, progress::Progress, tool::Tool};
+use crate::stamp::Stamp;
 
 /// The release that kind 0.33's files are known to work with here.
 const SUITE: &str = "bookworm";
@@ -27,7 +28,7 @@ const SOURCES: [&str; 2] = [
 pub(super) fn ensure(cache: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
     let target = cache.join("rootfs.tar");
     let stamp = Stamp::new().text(SUITE).text(PACKAGES);
-    if stamp.matches(&target) {
+    if stamp.is_current(&target) {
         return Ok(target);
     }
     packages::ensure(packages::NODE_IMAGE, progress)?;

@@ -1,14 +1,24 @@
 //! Tells whether something that was built from files and settings is still what would be built.
+//!
+//! A stamp lists the inputs beside the output. Contents of files are not hashed: they are hundreds of megabytes, and a start must not
+//! read them all.
 
 use std::{
-    fmt::Write as _,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
-use anyhow::Context;
 use sha2::{Digest as _, Sha256};
+
+/// An input cannot be looked at, or a stamp not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct StampError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
 
 /// The inputs of one output: texts by value, files by size and time of change (they are hundreds of megabytes).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,29 +39,33 @@ impl Stamp {
     }
 
     /// Adds a file.
-    pub fn file(mut self, path: &Path) -> anyhow::Result<Self> {
-        let described = fs::metadata(path).and_then(|found| Ok((found.len(), found.modified()?)));
-        let (length, time) = described.with_context(|| format!("look at {}", path.display()))?;
+    pub fn file(mut self, path: &Path) -> Result<Self, StampError> {
+        let (length, time) = fs::metadata(path)
+            .and_then(|found| Ok((found.len(), found.modified()?)))
+            .map_err(|source| StampError {
+                action: "look at",
+                path: path.to_owned(),
+                source,
+            })?;
         let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        writeln!(
-            self.0,
-            "file {} {length} {}",
-            path.display(),
-            time.as_nanos()
-        )
-        .context("describe a file")?;
+        let line = format!("file {} {length} {}\n", path.display(), time.as_nanos());
+        self.0.push_str(&line);
         Ok(self)
     }
 
     /// Whether `output` exists and was recorded with exactly these inputs.
-    pub fn matches(&self, output: &Path) -> bool {
+    pub fn is_current(&self, output: &Path) -> bool {
         output.exists() && fs::read_to_string(beside(output)).is_ok_and(|found| found == self.0)
     }
 
     /// Records that the complete `output` was made from these inputs.
-    pub fn record(&self, output: &Path) -> anyhow::Result<()> {
+    pub fn record(&self, output: &Path) -> Result<(), StampError> {
         let path = beside(output);
-        fs::write(&path, &self.0).with_context(|| format!("write {}", path.display()))
+        fs::write(&path, &self.0).map_err(|source| StampError {
+            action: "write",
+            path,
+            source,
+        })
     }
 
     /// A short name for these inputs, such as a tag.
@@ -79,13 +93,13 @@ mod tests {
         let stamp = || Stamp::new().text("a").file(&input).unwrap();
         fs::write(&output, "built").unwrap();
         assert!(
-            !stamp().matches(&output),
+            !stamp().is_current(&output),
             "without a record it may be half written"
         );
         stamp().record(&output).unwrap();
-        assert!(stamp().matches(&output));
+        assert!(stamp().is_current(&output));
         fs::write(&input, "22").unwrap();
-        assert!(!stamp().matches(&output));
+        assert!(!stamp().is_current(&output));
     }
 
     #[test]
