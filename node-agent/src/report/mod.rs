@@ -1,12 +1,13 @@
 //! The report: the agent's half of the node's CustomNodeResource, by server-side apply.
 //!
-//! `status` builds it (pure), `pacing` says when it is due (pure), `publish` sends it, `offer` watches the other half for what the
+//! `status` and `zones` build it (pure), `pacing` says when it is due (pure), `publish` sends it, `offer` watches the other half for what the
 //! controller offers.
 
 mod offer;
 mod pacing;
 mod publish;
 mod status;
+mod zones;
 
 pub use offer::{Offer, watch_offer};
 pub use pacing::{Pacing, Reported};

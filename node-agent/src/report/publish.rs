@@ -25,11 +25,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     pacing::{Pacing, Reported},
     status::{AgentIdentity, report_status},
+    zones::zones,
 };
-use crate::{
-    metrics::AgentMetrics, notices::Notices, pods::PodIndex, reflex::Snapshot,
-    topology::read_topology,
-};
+use crate::{metrics::AgentMetrics, notices::Notices, pods::PodIndex, reflex::Snapshot, topology};
 
 const NOTICE: &str = "api: report";
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
@@ -101,15 +99,12 @@ pub async fn publish(
         ) {
             continue;
         }
-        let topology = read_topology(
-            &publisher.root,
-            snapshot.capacity.cpu.get() / 1_000,
-            snapshot.capacity.memory,
-        );
+        let (machine, notes) = topology::read(&publisher.root);
+        topology::tell(&publisher.notices, &notes);
         let status = report_status(
             Timestamp::now(),
             &snapshot,
-            &topology,
+            zones(&machine),
             &publisher.agent,
             notices,
         );

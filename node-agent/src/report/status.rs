@@ -2,24 +2,16 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use katalyst_core::{
-    reclaimed::Reclaimed,
-    units::{Bytes, Millicpu},
-};
+use katalyst_core::{reclaimed::Reclaimed, units::Bytes};
 use katalyst_crds::{
-    constants::zone,
     node::{
-        AgentReport, Attribute, CustomNodeResourceStatus, GroupMetric, NodeMetric,
-        NodeMetricStatus, ResourceMetric, Resources, ServicePeak, Sibling, TopologyZone,
-        ZoneChildren,
+        AgentReport, CustomNodeResourceStatus, GroupMetric, NodeMetric, NodeMetricStatus,
+        ResourceMetric, ServicePeak, TopologyZone,
     },
     translate::{cpu_and_memory, machine_list},
 };
 
-use crate::{
-    reflex::Snapshot,
-    topology::{NumaNode, by_socket, format_cpus},
-};
+use crate::reflex::Snapshot;
 
 /// The schema takes no more names of pods in one group.
 const POD_LIST: usize = 4_096;
@@ -37,12 +29,12 @@ pub struct AgentIdentity {
 pub fn report_status(
     now: Timestamp,
     snapshot: &Snapshot,
-    topology: &[NumaNode],
+    zones: Vec<TopologyZone>,
     agent: &AgentIdentity,
     notices: Vec<String>,
 ) -> CustomNodeResourceStatus {
     CustomNodeResourceStatus {
-        topology_zone: zones(topology),
+        topology_zone: zones,
         node_metric_status: Some(NodeMetricStatus {
             update_time: Some(Time(now)),
             node_metric: Some(NodeMetric {
@@ -94,68 +86,6 @@ fn whole_mebibytes(of: Reclaimed) -> Reclaimed {
     }
 }
 
-/// Sockets with their NUMA nodes.
-fn zones(topology: &[NumaNode]) -> Vec<TopologyZone> {
-    by_socket(topology)
-        .into_iter()
-        .map(|(socket, nodes)| {
-            let whole = nodes.iter().map(|node| capacity(node)).sum();
-            TopologyZone {
-                type_: zone::SOCKET.to_owned(),
-                name: socket.to_string(),
-                resources: Some(whole_resources(whole)),
-                children: ZoneChildren::Zones(
-                    nodes
-                        .into_iter()
-                        .map(|node| numa_zone(node, topology))
-                        .collect(),
-                ),
-                ..TopologyZone::default()
-            }
-        })
-        .collect()
-}
-
-fn capacity(node: &NumaNode) -> Reclaimed {
-    Reclaimed {
-        cpu: Millicpu::new((node.cpus.len() as u64).saturating_mul(1_000)),
-        memory: node.memory,
-    }
-}
-
-fn whole_resources(of: Reclaimed) -> Resources {
-    Resources {
-        capacity: Some(machine_list(&of)),
-        ..Resources::default()
-    }
-}
-
-fn numa_zone(node: &NumaNode, all: &[NumaNode]) -> TopologyZone {
-    TopologyZone {
-        type_: zone::NUMA.to_owned(),
-        name: node.id.to_string(),
-        resources: Some(whole_resources(capacity(node))),
-        attributes: vec![Attribute {
-            name: "cpu_list".to_owned(),
-            value: format_cpus(&node.cpus),
-        }],
-        siblings: all
-            .iter()
-            .zip(&node.distances)
-            .filter(|(other, _)| other.id != node.id)
-            .map(|(other, distance)| Sibling {
-                type_: zone::NUMA.to_owned(),
-                name: other.id.to_string(),
-                attributes: vec![Attribute {
-                    name: "numa_distance".to_owned(),
-                    value: distance.to_string(),
-                }],
-            })
-            .collect(),
-        ..TopologyZone::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,22 +127,6 @@ mod tests {
 
     #[test]
     fn the_report_is_the_agents_half_only() {
-        let topology = [
-            NumaNode {
-                id: 0,
-                socket: 0,
-                cpus: vec![0, 1],
-                memory: Bytes::new(4 << 30),
-                distances: vec![10, 21],
-            },
-            NumaNode {
-                id: 1,
-                socket: 1,
-                cpus: vec![2, 3],
-                memory: Bytes::new(4 << 30),
-                distances: vec![21, 10],
-            },
-        ];
         let agent = AgentIdentity {
             version: "1.2.3".to_owned(),
             started: Timestamp::UNIX_EPOCH,
@@ -220,7 +134,7 @@ mod tests {
         let status = report_status(
             Timestamp::UNIX_EPOCH,
             &snapshot(),
-            &topology,
+            vec![TopologyZone::default()],
             &agent,
             vec!["psi: none".to_owned()],
         );
@@ -238,10 +152,6 @@ mod tests {
         assert_eq!(metric["groupMetric"][0]["QoSLevel"], "reclaimed_cores");
         assert_eq!(metric["reclaimedCeiling"]["cpu"], "2");
         assert_eq!(metric["agent"]["notices"][0], "psi: none");
-        let numa = &json["topologyZone"][1]["children"][0];
-        assert_eq!(numa["name"], "1");
-        assert_eq!(numa["resources"]["capacity"]["memory"], "4Gi");
-        assert_eq!(numa["attributes"][0]["value"], "2-3");
-        assert_eq!(numa["siblings"][0]["attributes"][0]["value"], "21");
+        assert_eq!(json["topologyZone"].as_array().unwrap().len(), 1);
     }
 }
