@@ -190,7 +190,7 @@ fn a_group_that_vanishes_costs_nothing_else() {
     node.tick(&mut reflex).unwrap();
     let (records, _) = Records::load(&node.state_dir()).unwrap();
     assert_eq!(
-        records.pods().keys().collect::<Vec<_>>(),
+        records.pods().into_iter().collect::<Vec<_>>(),
         [&PodUid::new("aaaa-1111")]
     );
 }

@@ -32,6 +32,8 @@ pub enum Controller {
     Cpuacct,
     /// Limits and use of memory.
     Memory,
+    /// CPUs and memory nodes. The only one that a node may lack: see [`Hierarchy::has_cpuset`].
+    Cpuset,
 }
 
 impl Controller {
@@ -40,6 +42,7 @@ impl Controller {
             Self::Cpu => "cpu",
             Self::Cpuacct => "cpuacct",
             Self::Memory => "memory",
+            Self::Cpuset => "cpuset",
         }
     }
 
@@ -49,6 +52,7 @@ impl Controller {
             Self::Cpu => "cpu.shares",
             Self::Cpuacct => "cpuacct.usage",
             Self::Memory => "memory.usage_in_bytes",
+            Self::Cpuset => "cpuset.cpus",
         }
     }
 }
@@ -80,22 +84,30 @@ pub enum DetectError {
 /// Where groups live. Group paths elsewhere are relative to the mounts, without a leading slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
+    root: PathBuf,
     version: Version,
     cpu: PathBuf,
     cpuacct: PathBuf,
     memory: PathBuf,
+    cpuset: Option<PathBuf>,
 }
 
 impl Hierarchy {
     /// Looks at `root`/sys/fs/cgroup. A hybrid layout (version 1 controllers and an empty version 2 mount beside them) is version 1.
     pub fn detect(root: &Path) -> Result<Self, DetectError> {
         let base = root.join("sys/fs/cgroup");
-        if base.join("cgroup.controllers").exists() {
+        if let Ok(controllers) = fs::read_to_string(base.join("cgroup.controllers")) {
+            let cpuset = controllers
+                .split_whitespace()
+                .any(|name| name == Controller::Cpuset.name())
+                .then(|| base.clone());
             return Ok(Self {
+                root: root.to_owned(),
                 version: Version::V2,
                 cpu: base.clone(),
                 cpuacct: base.clone(),
                 memory: base,
+                cpuset,
             });
         }
         let mut names: Vec<String> = fs::read_dir(&base)
@@ -119,10 +131,12 @@ impl Hierarchy {
                 })
         };
         Ok(Self {
+            root: root.to_owned(),
             version: Version::V1,
             cpu: mount(Controller::Cpu)?,
             cpuacct: mount(Controller::Cpuacct)?,
             memory: mount(Controller::Memory)?,
+            cpuset: mount(Controller::Cpuset).ok(),
         })
     }
 
@@ -131,20 +145,34 @@ impl Hierarchy {
         self.version
     }
 
+    /// Where `/proc` and `/sys` of the node start.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Directory of the group `relative` in the hierarchy of `controller`.
     pub fn dir(&self, controller: Controller, relative: &Path) -> PathBuf {
         self.mount(controller).join(relative)
     }
 
-    /// Mount point of `controller`.
+    /// Whether groups have CPUs and memory nodes of their own here.
+    pub fn has_cpuset(&self) -> bool {
+        self.cpuset.is_some()
+    }
+
+    /// Mount point of `controller`. Without a cpuset controller a place where nothing is.
     pub fn mount(&self, controller: Controller) -> &Path {
         match controller {
             Controller::Cpu => &self.cpu,
             Controller::Cpuacct => &self.cpuacct,
             Controller::Memory => &self.memory,
+            Controller::Cpuset => self.cpuset.as_deref().unwrap_or(Path::new(NOWHERE)),
         }
     }
 }
+
+/// A directory that never has a group in it.
+const NOWHERE: &str = "/proc/self/no-cpuset-controller";
 
 #[cfg(test)]
 mod tests {

@@ -1,272 +1,290 @@
-//! The one writer of the knobs: compares with the kernel, records, writes the difference, reads back.
+//! The one writer of kernel files: compares with the kernel, records, writes the difference in order, reads back.
+//!
+//! Both loops of the agent hand it settings, and it runs on one thread, so that no file has two writers. What a run does: read every
+//! file that has a setting; put the old values on record and save; write; read back; end the records of files that hold their old
+//! values again. A crash between any two of these leaves a node whose records name every file that was changed.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, collections::BTreeSet, path::PathBuf};
 
-use katalyst_core::reclaimed::Reclaimed;
-
-use super::{knob::Knob, limits::Setting, records::Records};
-use crate::cgroup::{
-    Hierarchy, PodUid,
-    file::{self, FileError},
+use super::{
+    apply::{FaultPoint, Problem, apply},
+    knob::Knob,
+    plan::{Change, plan},
+    records::{GroupRecord, Loaded, Records},
+    setting::Setting,
+};
+use crate::{
+    cgroup::{Hierarchy, PodUid},
+    chain,
+    metrics::AgentMetrics,
+    notices::Notices,
 };
 
-/// One write to come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The pod.
-    pub uid: PodUid,
-    /// Its group, relative to the mounts.
-    pub relative: PathBuf,
-    /// The file.
-    pub knob: Knob,
-    /// What it holds.
-    pub from: String,
-    /// What it is to hold.
-    pub to: String,
-    /// Another file whose value the kernel loses with this write, and that value.
-    pub loses: Option<(Knob, String)>,
+/// Subjects of notices.
+const NOTICE_STATE: &str = "state directory";
+const NOTICE_STAND_DOWN: &str = "stand-down";
+
+/// Why files are written; each purpose has its own notice, and a dry run prints the plan of each when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// The ceiling of reclaimed pods.
+    Limits,
+    /// CPUs, memory nodes and weights.
+    Pools,
+    /// Putting back.
+    Release,
 }
 
-/// A file that could not be brought to its value.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// Reading or writing failed.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The kernel took the write and shows another value.
-    #[error("{path} shows {shown:?} after {written:?} was written")]
-    NotTaken {
-        /// The file.
-        path: PathBuf,
-        /// Value written.
-        written: String,
-        /// Value read back.
-        shown: String,
-    },
-}
-
-impl Problem {
-    /// A fixed word for metrics.
-    pub fn reason(&self) -> &'static str {
+impl Purpose {
+    fn notice(self) -> &'static str {
         match self {
-            Self::File(error) => error.reason(),
-            Self::NotTaken { .. } => "not_taken",
+            Self::Limits => "cgroup files",
+            Self::Pools => "cpusets",
+            Self::Release => "putting back",
         }
     }
 }
 
-/// What `apply` did.
+/// What a run did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct Execution {
+    /// False in a dry run, and after a `restore` asked for silence.
+    pub acted: bool,
     /// Writes that stand.
     pub written: u64,
     /// Files that could not be brought to their value.
     pub problems: Vec<Problem>,
+    /// The writes of the plan, made or not.
+    pub changes: Vec<Change>,
 }
 
-/// Reads every file that has a setting and returns those that differ, falling limits first, so that the sum of the quotas is under the
-/// ceiling at every moment. A pod that is gone gives nothing; neither does a file that older kernels lack.
-pub fn diff(hierarchy: &Hierarchy, settings: Vec<Setting>) -> (Vec<Change>, Vec<Problem>) {
-    let mut changes = Vec::new();
-    let mut problems = Vec::new();
-    for Setting {
-        uid,
-        relative,
-        knob,
-        value,
-    } in settings
-    {
-        let dir = hierarchy.dir(knob.controller(), &relative);
-        match file::read(&dir.join(knob.file())) {
-            Ok(current) if knob.same(&current, &value) => {}
-            Ok(current) => changes.push(Change {
-                uid,
-                relative,
-                knob,
-                from: current.trim().to_owned(),
-                to: value,
-                loses: knob.loses(hierarchy.version()).and_then(|lost| {
-                    let value = file::read(&dir.join(lost.file())).ok()?;
-                    Some((lost, value.trim().to_owned()))
-                }),
-            }),
-            Err(error) if error.is_gone() && (knob.optional() || !dir.exists()) => {}
-            Err(error) => problems.push(error.into()),
-        }
-    }
-    changes.sort_by_key(|change| {
-        change.knob.magnitude(&change.to) > change.knob.magnitude(&change.from)
-    });
-    (changes, problems)
+/// State of the writer.
+pub struct Executor {
+    state_dir: PathBuf,
+    dry_run: bool,
+    records: Records,
+    /// The records were lost: what files of pods hold that were there already may be our own values.
+    lost: bool,
+    /// Pods that were there at the first look after the records were lost.
+    untrusted: BTreeSet<PodUid>,
+    printed: BTreeMap<Purpose, Vec<Change>>,
+    fault: Option<FaultPoint>,
+    stopped: bool,
+    notices: Notices,
+    metrics: AgentMetrics,
 }
 
-/// Applies the changes. Every old value must be in `records` and saved before this is called (see [`record`](super::Records::remember)).
-pub fn apply(hierarchy: &Hierarchy, changes: &[Change]) -> Outcome {
-    let mut outcome = Outcome::default();
-    for change in changes {
-        let path = hierarchy
-            .dir(change.knob.controller(), &change.relative)
-            .join(change.knob.file());
-        match file::write(&path, &change.to).and_then(|()| file::read(&path)) {
-            Ok(shown) if change.knob.same(&shown, &change.to) => {
-                outcome.written = outcome.written.saturating_add(1);
-            }
-            Ok(shown) => outcome.problems.push(Problem::NotTaken {
-                path,
-                written: change.to.clone(),
-                shown: shown.trim().to_owned(),
-            }),
-            Err(error) if error.is_gone() => {}
-            Err(error) => outcome.problems.push(error.into()),
-        }
-    }
-    outcome
-}
-
-/// Notes the old values of all changes. `trust_current`: whether what the file holds was there before any write of ours; where the
-/// records were lost, kubelet's default is noted instead.
-pub fn record(
-    records: &mut Records,
-    changes: &[Change],
-    requests: impl Fn(&PodUid) -> Reclaimed,
-    trust_current: impl Fn(&PodUid) -> bool,
-) {
-    for Change {
-        uid,
-        relative,
-        knob,
-        from,
-        loses,
-        ..
-    } in changes
-    {
-        let lost = loses.as_ref().map(|(knob, value)| (*knob, value.as_str()));
-        for (knob, current) in std::iter::once((*knob, from.as_str())).chain(lost) {
-            let old = if trust_current(uid) {
-                current
-            } else {
-                knob.kubelet_default()
-            };
-            records.remember(uid, relative, requests(uid), knob, old);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn v2(files: &[(&str, &str)]) -> (tempfile::TempDir, Hierarchy) {
-        let root = tempfile::tempdir().unwrap();
-        let base = root.path().join("sys/fs/cgroup");
-        fs::create_dir_all(&base).unwrap();
-        fs::write(base.join("cgroup.controllers"), "").unwrap();
-        for (file, text) in files {
-            let path = base.join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let hierarchy = Hierarchy::detect(root.path()).unwrap();
-        (root, hierarchy)
-    }
-
-    fn setting(pod: &str, knob: Knob, value: &str) -> Setting {
-        Setting {
-            uid: PodUid::new(pod),
-            relative: PathBuf::from(pod),
-            knob,
-            value: value.to_owned(),
-        }
-    }
-
-    #[test]
-    fn only_differences_are_written_and_falls_come_first() {
-        let (root, hierarchy) = v2(&[
-            ("a/cpu.max", "50000 100000\n"),
-            ("b/cpu.max", "max 100000\n"),
-            ("c/cpu.max", "7000 100000\n"),
-        ]);
-        let settings = vec![
-            setting("a", Knob::CpuMax, "90000 100000"),
-            setting("b", Knob::CpuMax, "10000 100000"),
-            setting("c", Knob::CpuMax, "7000 100000"),
-            setting("b", Knob::CpuIdle, "1"),
-            setting("gone", Knob::CpuMax, "7000 100000"),
-        ];
-        let (changes, problems) = diff(&hierarchy, settings);
-        assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(
-            changes
-                .iter()
-                .map(|change| change.uid.as_str())
-                .collect::<Vec<_>>(),
-            ["b", "a"]
-        );
-        let outcome = apply(&hierarchy, &changes);
-        assert_eq!((outcome.written, outcome.problems.len()), (2, 0));
-        assert_eq!(
-            fs::read_to_string(root.path().join("sys/fs/cgroup/b/cpu.max")).unwrap(),
-            "10000 100000"
-        );
-    }
-
-    #[test]
-    fn a_missing_required_file_is_a_problem() {
-        let (_root, hierarchy) = v2(&[("a/cpu.stat", "")]);
-        let (changes, problems) = diff(&hierarchy, vec![setting("a", Knob::MemoryMax, "1")]);
-        assert!(changes.is_empty());
-        assert_eq!(problems.len(), 1);
-        assert!(
-            problems[0].to_string().contains("memory.max"),
-            "{}",
-            problems[0]
-        );
-    }
-
-    #[test]
-    fn the_weight_that_idle_takes_is_recorded_with_it() {
-        let (_root, hierarchy) = v2(&[("a/cpu.idle", "0\n"), ("a/cpu.weight", "1\n")]);
-        let (changes, problems) = diff(&hierarchy, vec![setting("a", Knob::CpuIdle, "1")]);
-        assert!(problems.is_empty());
-        let mut records = Records::in_memory();
-        record(&mut records, &changes, |_| Reclaimed::ZERO, |_| true);
-        let old = &records.pod(&PodUid::new("a")).unwrap().old;
-        // In the order in which they are put back: the weight only counts once the group is not idle.
-        assert_eq!(
-            old.iter().collect::<Vec<_>>(),
-            [
-                (&Knob::CpuIdle, &"0".to_owned()),
-                (&Knob::CpuWeight, &"1".to_owned())
-            ]
-        );
-    }
-
-    #[test]
-    fn lost_records_fall_back_to_kubelets_values() {
-        let mut records = Records::in_memory();
-        let change = |pod: &str| Change {
-            uid: PodUid::new(pod),
-            relative: PathBuf::from(pod),
-            knob: Knob::CfsQuota,
-            from: "4000".to_owned(),
-            to: "5000".to_owned(),
-            loses: None,
+impl Executor {
+    /// Loads the records; an unusable state directory is a notice, and work goes on without. A dry run needs none.
+    pub fn new(state_dir: PathBuf, dry_run: bool, notices: Notices, metrics: AgentMetrics) -> Self {
+        let (records, lost) = if dry_run {
+            (Records::in_memory(), false)
+        } else {
+            load_records(&state_dir, &notices)
         };
-        record(
-            &mut records,
-            &[change("old"), change("new")],
-            |_| Reclaimed::ZERO,
-            |uid| uid.as_str() == "new",
-        );
-        assert_eq!(
-            records.pod(&PodUid::new("old")).unwrap().old[&Knob::CfsQuota],
-            "-1"
-        );
-        assert_eq!(
-            records.pod(&PodUid::new("new")).unwrap().old[&Knob::CfsQuota],
-            "4000"
-        );
+        Self {
+            state_dir,
+            dry_run,
+            records,
+            lost,
+            untrusted: BTreeSet::new(),
+            printed: BTreeMap::new(),
+            fault: None,
+            stopped: false,
+            notices,
+            metrics,
+        }
     }
+
+    /// Asks `fault` before each write.
+    pub fn set_fault_point(&mut self, fault: FaultPoint) {
+        self.fault = Some(fault);
+    }
+
+    /// The old values.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Notes what a reclaimed pod asks for, to hold it after a restart without the API server.
+    pub fn hold(&mut self, pod: &PodUid, requests: katalyst_core::reclaimed::Reclaimed) {
+        self.records.hold(pod, requests);
+    }
+
+    /// The first look at the pods that run. Where the records were lost, these pods may hold values of an earlier run.
+    pub fn first_look(&mut self, pods: impl Iterator<Item = PodUid>) {
+        if std::mem::take(&mut self.lost) {
+            self.untrusted = pods.collect();
+        }
+    }
+
+    /// Whether what the pod's files hold may be our own, without a record of what was before.
+    pub fn is_untrusted(&self, pod: &PodUid) -> bool {
+        self.untrusted.contains(pod)
+    }
+
+    /// Drops what is known of pods that are gone.
+    pub fn prune(
+        &mut self,
+        runs: impl Fn(&PodUid) -> bool,
+        exists: impl Fn(&std::path::Path, &GroupRecord) -> bool,
+        held: impl Fn(&PodUid) -> bool,
+    ) {
+        self.untrusted.retain(&runs);
+        self.records.retain(exists, held);
+    }
+
+    /// Brings the files to their settings.
+    pub fn execute(
+        &mut self,
+        hierarchy: &Hierarchy,
+        purpose: Purpose,
+        settings: Vec<Setting>,
+    ) -> Execution {
+        if self.stopped {
+            return Execution::default();
+        }
+        let plan = plan(hierarchy, &self.records, &self.untrusted, settings);
+        let mut execution = Execution {
+            acted: !self.dry_run,
+            written: 0,
+            problems: plan.problems,
+            changes: plan.changes,
+        };
+        if self.dry_run {
+            self.print(purpose, &execution.changes);
+            self.tell(purpose, &execution.problems);
+            return execution;
+        }
+        let idle = execution.changes.is_empty()
+            && plan.remember.is_empty()
+            && plan.restored.is_empty()
+            && !self.records.changed();
+        if idle {
+            self.tell(purpose, &execution.problems);
+            return execution;
+        }
+        // Without a lock (an unusable directory) there is no restore to keep apart from either.
+        let _lock = Records::lock(&self.state_dir).ok();
+        if Records::stood_down(&self.state_dir) {
+            self.notices.set(
+                NOTICE_STAND_DOWN,
+                "restore was run: nothing is written until the agent starts again",
+            );
+            execution.acted = false;
+            return execution;
+        }
+        self.notices.clear(NOTICE_STAND_DOWN);
+        for of in &plan.remember {
+            self.records.remember(&of.pod, &of.group, of.knob, &of.old);
+        }
+        self.save();
+        let outcome = apply(hierarchy, &execution.changes, self.fault.as_mut());
+        self.metrics.wrote(outcome.written);
+        for change in &execution.changes {
+            tracing::debug!(pod = %change.pod, group = %change.group.display(), file = change.knob.file(), from = change.from, to = change.to.trim(), "written");
+        }
+        if outcome.stopped {
+            self.stopped = true;
+            return execution;
+        }
+        for (group, knob) in plan.restored {
+            let file = (group, knob);
+            if !outcome.failed.contains(&file) {
+                self.records.forget(&file.0, knob);
+            }
+        }
+        self.save();
+        execution.written = outcome.written;
+        execution.problems.extend(outcome.problems);
+        self.tell(purpose, &execution.problems);
+        execution
+    }
+
+    /// Puts back the recorded files that `which` names.
+    pub fn put_back(
+        &mut self,
+        hierarchy: &Hierarchy,
+        which: impl Fn(&GroupRecord, Knob) -> bool,
+    ) -> Execution {
+        let settings = self.records.settings(which);
+        if settings.is_empty() {
+            return Execution::default();
+        }
+        self.execute(hierarchy, Purpose::Release, settings)
+    }
+
+    /// Services come first: a record that cannot be kept does not stop the work.
+    fn save(&mut self) {
+        match self.records.save() {
+            Ok(()) => self.notices.clear(NOTICE_STATE),
+            Err(error) => {
+                self.metrics.error("state");
+                self.notices.set(
+                    NOTICE_STATE,
+                    format!("{}; old values are kept in memory only", chain(&error)),
+                );
+            }
+        }
+    }
+
+    fn tell(&self, purpose: Purpose, problems: &[Problem]) {
+        for problem in problems {
+            self.metrics.error(problem.reason());
+        }
+        self.notices.put(purpose.notice(), summary(problems));
+    }
+
+    fn print(&mut self, purpose: Purpose, changes: &[Change]) {
+        if self.printed.get(&purpose).map_or(&[][..], Vec::as_slice) == changes {
+            return;
+        }
+        for change in changes {
+            tracing::info!(
+                pod = %change.pod,
+                group = %change.group.display(),
+                file = change.knob.file(),
+                from = change.from,
+                to = change.to.trim(),
+                "dry run: would write"
+            );
+        }
+        self.printed.insert(purpose, changes.to_vec());
+    }
+}
+
+/// Loads the records; true: they were lost.
+fn load_records(state_dir: &std::path::Path, notices: &Notices) -> (Records, bool) {
+    let loaded = Records::lock(state_dir).and_then(|_lock| {
+        Records::stand_up(state_dir)?;
+        Records::load(state_dir)
+    });
+    match loaded {
+        Ok((records, Loaded::Present)) => (records, false),
+        Ok((records, Loaded::Absent)) => (records, true),
+        Ok((records, Loaded::Damaged { moved_to, reason })) => {
+            tracing::warn!(
+                reason,
+                moved_to = %moved_to.display(),
+                "the record of old cgroup values is damaged; kubelet's defaults are assumed for pods that run already"
+            );
+            (records, true)
+        }
+        Err(error) => {
+            notices.set(
+                NOTICE_STATE,
+                format!("{}; old values are kept in memory only", chain(&error)),
+            );
+            (Records::in_memory(), true)
+        }
+    }
+}
+
+/// One notice for all files that failed in a run.
+fn summary(problems: &[Problem]) -> Option<String> {
+    let first = problems.first()?;
+    Some(match problems.len() {
+        1 => chain(first),
+        more => format!("{} (and {} more)", chain(first), more.saturating_sub(1)),
+    })
 }

@@ -1,5 +1,9 @@
-//! The files that carry a pod's limits. This module and the executor are their only writer.
+//! The files that carry a group's limits and its place on the machine. This module and the executor are their only writer.
+//!
+//! Semantics and spelling are the kernel's: `Documentation/admin-guide/cgroup-v2.rst`, `cgroup-v1/cpusets.rst` and
+//! `scheduler/sched-bwc.rst` (burst).
 
+use katalyst_core::cpu_set::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -7,7 +11,7 @@ use crate::{
     kernel::number::{Limit, parse_limit},
 };
 
-/// One file of a pod's group.
+/// One file of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Knob {
     /// Version 1: enforcement interval, microseconds.
@@ -22,8 +26,8 @@ pub enum Knob {
     /// Both versions, kernel 5.15 and later: 1 lets every other group run first.
     #[serde(rename = "cpu.idle")]
     CpuIdle,
-    /// Version 1: weight. Never set here, but the kernel forgets it while `cpu.idle` is 1 and comes back with its default of 1024: restored
-    /// after [`Self::CpuIdle`], which is why it stands behind it.
+    /// Version 1: weight. The kernel forgets it while `cpu.idle` is 1 and comes back with its default of 1024: restored after
+    /// [`Self::CpuIdle`], which is why it stands behind it.
     #[serde(rename = "cpu.shares")]
     CpuShares,
     /// Version 2: the same.
@@ -38,6 +42,22 @@ pub enum Knob {
     /// Version 2: soft limit; above it tasks are slowed and their memory taken back, and nothing is killed.
     #[serde(rename = "memory.high")]
     MemoryHigh,
+    /// Version 1, kernel 5.14 and later: unused quota that may be carried over, microseconds; never above the quota.
+    #[serde(rename = "cpu.cfs_burst_us")]
+    CfsBurst,
+    /// Version 2: the same.
+    #[serde(rename = "cpu.max.burst")]
+    CpuMaxBurst,
+    /// Version 1: 1 moves pages when `cpuset.mems` changes. Version 2 always moves them (kernel 5.16 and later).
+    #[serde(rename = "cpuset.memory_migrate")]
+    MemoryMigrate,
+    /// CPUs. Version 1: a part of the parent's, never empty while processes are there. Version 2: what of it the parent has counts; empty
+    /// is all of the parent's.
+    #[serde(rename = "cpuset.cpus")]
+    CpusetCpus,
+    /// Memory nodes, by the same rules.
+    #[serde(rename = "cpuset.mems")]
+    CpusetMems,
 }
 
 impl Knob {
@@ -53,6 +73,11 @@ impl Knob {
             Self::MemoryLimit => "memory.limit_in_bytes",
             Self::MemoryMax => "memory.max",
             Self::MemoryHigh => "memory.high",
+            Self::CfsBurst => "cpu.cfs_burst_us",
+            Self::CpuMaxBurst => "cpu.max.burst",
+            Self::MemoryMigrate => "cpuset.memory_migrate",
+            Self::CpusetCpus => "cpuset.cpus",
+            Self::CpusetMems => "cpuset.mems",
         }
     }
 
@@ -64,28 +89,54 @@ impl Knob {
             | Self::CpuMax
             | Self::CpuIdle
             | Self::CpuShares
-            | Self::CpuWeight => Controller::Cpu,
+            | Self::CpuWeight
+            | Self::CfsBurst
+            | Self::CpuMaxBurst => Controller::Cpu,
             Self::MemoryLimit | Self::MemoryMax | Self::MemoryHigh => Controller::Memory,
+            Self::MemoryMigrate | Self::CpusetCpus | Self::CpusetMems => Controller::Cpuset,
         }
     }
 
-    /// What kubelet and the kernel leave in the file of a best-effort pod. Recorded as the old value when the record was lost and
-    /// the file already holds a limit of ours.
+    /// What kubelet, the runtime and the kernel leave in the file of a best-effort pod. Recorded as the old value when the record was
+    /// lost and the file may hold a value of ours. For a set of CPUs or memory nodes the empty text is "what the parent has".
     pub fn kubelet_default(self) -> &'static str {
         match self {
             Self::CfsPeriod => "100000",
             Self::CfsQuota | Self::MemoryLimit => "-1",
             Self::CpuMax => "max 100000",
-            Self::CpuIdle => "0",
+            Self::CpuIdle | Self::CfsBurst | Self::CpuMaxBurst | Self::MemoryMigrate => "0",
+            Self::CpusetCpus | Self::CpusetMems => "",
             Self::CpuShares => "2",
             Self::CpuWeight => "1",
             Self::MemoryMax | Self::MemoryHigh => "max",
         }
     }
 
-    /// Older kernels do without the file.
+    /// Older kernels, and groups without the controller, do without the file.
     pub fn optional(self) -> bool {
-        matches!(self, Self::CpuIdle | Self::MemoryHigh)
+        matches!(
+            self,
+            Self::CpuIdle
+                | Self::MemoryHigh
+                | Self::CfsBurst
+                | Self::CpuMaxBurst
+                | Self::MemoryMigrate
+                | Self::CpusetCpus
+                | Self::CpusetMems
+        )
+    }
+
+    /// A set of CPUs or memory nodes, whose writes must follow the tree (see [`order`](super::order)).
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::CpusetCpus | Self::CpusetMems)
+    }
+
+    /// Written for the ceiling of reclaimed pods, and put back when a pod is not reclaimed any more.
+    pub fn is_limit(self) -> bool {
+        [Version::V1, Version::V2]
+            .into_iter()
+            .any(|version| Self::of(version).contains(&self))
+            || matches!(self, Self::CpuShares | Self::CpuWeight)
     }
 
     /// Whether two texts mean the same to the kernel: it rounds memory limits down to pages and has several words for "no limit".
@@ -112,7 +163,42 @@ impl Knob {
             | Self::CfsQuota
             | Self::CpuIdle
             | Self::CpuShares
-            | Self::CpuWeight => a == b,
+            | Self::CpuWeight
+            | Self::CfsBurst
+            | Self::CpuMaxBurst
+            | Self::MemoryMigrate => a == b,
+            Self::CpusetCpus | Self::CpusetMems => match (CpuSet::parse(a), CpuSet::parse(b)) {
+                (Ok(a), Ok(b)) => a == b,
+                _ => a == b,
+            },
+        }
+    }
+
+    /// The text to write for a value that was read: version 1 prints "no limit" as a number that it does not take back, and an empty
+    /// write is none at all.
+    pub fn spelled(self, value: &str) -> &str {
+        match value.trim() {
+            "" => "\n",
+            value if self.same(value, self.kubelet_default()) => self.kubelet_default(),
+            value => value,
+        }
+    }
+
+    /// Place of a change among the writes that are made together; a smaller one comes first. Falling limits come before rising ones, so
+    /// that the sum of the quotas is under the ceiling at every moment. The kernel refuses a burst above the quota, so a falling burst
+    /// is first and a rising one last. A weight only counts once the group is not idle. Pages move with the memory nodes, so what
+    /// makes them move is set before, and put back after.
+    pub fn phase(self, from: &str, to: &str) -> u8 {
+        let rises = self.magnitude(to) > self.magnitude(from);
+        match self {
+            Self::CfsBurst | Self::CpuMaxBurst if rises => 6,
+            Self::CfsBurst | Self::CpuMaxBurst => 0,
+            Self::CpuShares | Self::CpuWeight => 3,
+            Self::MemoryMigrate if rises => 0,
+            Self::MemoryMigrate => 5,
+            Self::CpusetCpus | Self::CpusetMems => 4,
+            _ if rises => 2,
+            _ => 1,
         }
     }
 
@@ -134,7 +220,7 @@ impl Knob {
         }
     }
 
-    /// Knobs of a version, in the order they are written.
+    /// Knobs of a reclaimed pod's limits, in the order they are written.
     pub fn of(version: Version) -> &'static [Self] {
         match version {
             Version::V1 => &[

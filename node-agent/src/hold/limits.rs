@@ -1,6 +1,6 @@
 //! From the ceiling to each pod's limits, and from limits to file contents. Pure.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use katalyst_core::{
     hold::{CpuDemand, MIN_QUOTA, MemoryDemand, MemoryLimit, split_cpu, split_memory},
@@ -9,7 +9,7 @@ use katalyst_core::{
 };
 use serde::Serialize;
 
-use super::knob::Knob;
+use super::{knob::Knob, setting::Setting};
 use crate::{
     cgroup::{MemoryUse, PodUid, Version},
     kernel::cpu_limit::DEFAULT_PERIOD_MICROS,
@@ -133,19 +133,6 @@ fn without_small_rise(previous: Option<Millicpu>, next: Millicpu) -> Millicpu {
     }
 }
 
-/// One file and what it is to hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// The pod.
-    pub uid: PodUid,
-    /// Its group, relative to the mounts.
-    pub relative: PathBuf,
-    /// The file.
-    pub knob: Knob,
-    /// Its content.
-    pub value: String,
-}
-
 /// The files of one pod. `idle`: also let every other group of the class run first, where the kernel can.
 pub fn settings(limits: &PodLimits, version: Version, idle: bool) -> Vec<Setting> {
     let quota = limits
@@ -163,23 +150,13 @@ pub fn settings(limits: &PodLimits, version: Version, idle: bool) -> Vec<Setting
                 Knob::CfsQuota => quota.to_string(),
                 Knob::CpuMax => format!("{quota} {DEFAULT_PERIOD_MICROS}"),
                 Knob::CpuIdle if idle => "1".to_owned(),
-                Knob::CpuIdle | Knob::CpuShares | Knob::CpuWeight => return None,
                 Knob::MemoryLimit | Knob::MemoryMax => bytes(limits.memory_max),
                 Knob::MemoryHigh => limits.memory_high.map_or_else(|| "max".to_owned(), bytes),
+                _ => return None,
             };
-            Some(setting(limits, *knob, value))
+            Some(Setting::value(&limits.uid, &limits.relative, *knob, value))
         })
         .collect()
-}
-
-fn setting(limits: &PodLimits, knob: Knob, value: String) -> Setting {
-    let relative: &Path = &limits.relative;
-    Setting {
-        uid: limits.uid.clone(),
-        relative: relative.to_owned(),
-        knob,
-        value,
-    }
 }
 
 #[cfg(test)]
@@ -187,6 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::hold::Wanted;
 
     const MIB: u64 = 1 << 20;
 
@@ -219,7 +197,10 @@ mod tests {
         let of = |version, idle| {
             settings(&limits, version, idle)
                 .into_iter()
-                .map(|s| format!("{}={}", s.knob.file(), s.value))
+                .map(|s| match s.wanted {
+                    Wanted::Value(value) => format!("{}={value}", s.knob.file()),
+                    Wanted::Old => panic!("{s:?}"),
+                })
                 .collect::<Vec<_>>()
         };
         assert_eq!(

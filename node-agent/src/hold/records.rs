@@ -2,9 +2,12 @@
 //!
 //! One JSON file, replaced atomically. A lock file beside it keeps the running agent and a `restore` command apart. The marker
 //! `stand-down` that `restore` leaves makes a still running agent stop writing; the next start of an agent removes it.
+//!
+//! Format 2 records groups: `{"version":2,"groups":{"kubepods/podX/abc":{"pod":"X","old":{"cpuset.cpus":"0-7"}}},"reclaimed":{...}}`. Format 1
+//! knew one group a pod; it is read and written back as format 2.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
@@ -14,13 +17,13 @@ use katalyst_core::reclaimed::Reclaimed;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::knob::Knob;
+use super::{knob::Knob, setting::Setting};
 use crate::cgroup::PodUid;
 
 const STATE: &str = "cgroup-records.json";
 const LOCK: &str = "lock";
 const STAND_DOWN: &str = "stand-down";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,29 +60,73 @@ pub enum Loaded {
     },
 }
 
-/// Old values of one pod's files.
+/// Old values of one group's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodRecord {
-    /// Its group, relative to the mounts.
-    pub relative: PathBuf,
-    /// What the pod asks for, so that it can be held before the API server answers.
-    #[serde(default)]
-    pub requests: Reclaimed,
+pub struct GroupRecord {
+    /// The pod it belongs to.
+    pub pod: PodUid,
     /// File and its content before our first write.
     pub old: BTreeMap<Knob, String>,
 }
 
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    groups: BTreeMap<PathBuf, GroupRecord>,
+    /// What reclaimed pods ask for, so that they can be held before the API server answers.
+    #[serde(default)]
+    reclaimed: BTreeMap<PodUid, Reclaimed>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
-struct StateFile {
+struct StateFile<T> {
     version: u32,
-    pods: BTreeMap<PodUid, PodRecord>,
+    #[serde(flatten)]
+    state: T,
+}
+
+#[derive(Debug, Deserialize)]
+struct OnlyVersion {
+    version: u32,
+}
+
+/// Format 1.
+#[derive(Debug, Deserialize)]
+struct StateV1 {
+    pods: BTreeMap<PodUid, PodRecordV1>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PodRecordV1 {
+    relative: PathBuf,
+    #[serde(default)]
+    requests: Reclaimed,
+    old: BTreeMap<Knob, String>,
+}
+
+impl From<StateV1> for State {
+    fn from(before: StateV1) -> Self {
+        let mut state = Self::default();
+        for (
+            pod,
+            PodRecordV1 {
+                relative,
+                requests,
+                old,
+            },
+        ) in before.pods
+        {
+            state.reclaimed.insert(pod.clone(), requests);
+            state.groups.insert(relative, GroupRecord { pod, old });
+        }
+        state
+    }
 }
 
 /// The records of one agent.
 #[derive(Debug)]
 pub struct Records {
     dir: PathBuf,
-    pods: BTreeMap<PodUid, PodRecord>,
+    state: State,
     dirty: bool,
 }
 
@@ -94,28 +141,27 @@ impl Records {
     pub fn load(dir: &Path) -> Result<(Self, Loaded), RecordError> {
         fs::create_dir_all(dir).map_err(failed("create", dir))?;
         let path = dir.join(STATE);
-        let records = |pods| Self {
+        let records = |state, dirty| Self {
             dir: dir.to_owned(),
-            pods,
-            dirty: false,
+            state,
+            dirty,
         };
         let reason = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((records(BTreeMap::new()), Loaded::Absent));
+                return Ok((records(State::default(), false), Loaded::Absent));
             }
             Err(error) => return Err(failed("read", &path)(error)),
-            Ok(bytes) => match serde_json::from_slice::<StateFile>(&bytes) {
-                Ok(state) if state.version == VERSION => {
-                    return Ok((records(state.pods), Loaded::Present));
+            Ok(bytes) => match parse(&bytes) {
+                Ok((state, converted)) => {
+                    return Ok((records(state, converted), Loaded::Present));
                 }
-                Ok(state) => format!("version {} where {VERSION} was expected", state.version),
-                Err(error) => error.to_string(),
+                Err(reason) => reason,
             },
         };
         let moved_to = dir.join(format!("{STATE}.damaged"));
         fs::rename(&path, &moved_to).map_err(failed("move aside", &path))?;
         Ok((
-            records(BTreeMap::new()),
+            records(State::default(), false),
             Loaded::Damaged { moved_to, reason },
         ))
     }
@@ -124,7 +170,7 @@ impl Records {
     pub fn in_memory() -> Self {
         Self {
             dir: PathBuf::new(),
-            pods: BTreeMap::new(),
+            state: State::default(),
             dirty: false,
         }
     }
@@ -170,46 +216,88 @@ impl Records {
         }
     }
 
-    /// Notes what `knob` held, unless something is noted already.
-    pub fn remember(
-        &mut self,
-        uid: &PodUid,
-        relative: &Path,
-        requests: Reclaimed,
-        knob: Knob,
-        old: &str,
-    ) {
-        let record = self.pods.entry(uid.clone()).or_insert_with(|| PodRecord {
-            relative: relative.to_owned(),
-            requests,
-            old: BTreeMap::new(),
-        });
-        if let std::collections::btree_map::Entry::Vacant(entry) = record.old.entry(knob) {
-            entry.insert(old.trim().to_owned());
+    /// Notes what a file of a group held, unless something is noted already.
+    pub fn remember(&mut self, pod: &PodUid, group: &Path, knob: Knob, old: &str) {
+        if self.old(group, knob).is_some() {
+            return;
+        }
+        let record = self
+            .state
+            .groups
+            .entry(group.to_owned())
+            .or_insert_with(|| GroupRecord {
+                pod: pod.clone(),
+                old: BTreeMap::new(),
+            });
+        record.old.insert(knob, old.trim().to_owned());
+        self.dirty = true;
+    }
+
+    /// Notes that the pod is held, and what it asks for.
+    pub fn hold(&mut self, pod: &PodUid, requests: Reclaimed) {
+        if self.state.reclaimed.get(pod) != Some(&requests) {
+            self.state.reclaimed.insert(pod.clone(), requests);
             self.dirty = true;
         }
     }
 
-    /// Whether the old value of a file is known.
-    pub fn knows(&self, uid: &PodUid, knob: Knob) -> bool {
-        self.pods
-            .get(uid)
-            .is_some_and(|record| record.old.contains_key(&knob))
+    /// The old value of a file, where it is known.
+    pub fn old(&self, group: &Path, knob: Knob) -> Option<&str> {
+        let record = self.state.groups.get(group)?;
+        record.old.get(&knob).map(String::as_str)
     }
 
-    /// The record of a pod.
-    pub fn pod(&self, uid: &PodUid) -> Option<&PodRecord> {
-        self.pods.get(uid)
+    /// Every group with a record, parents before the groups in them.
+    pub fn groups(&self) -> &BTreeMap<PathBuf, GroupRecord> {
+        &self.state.groups
     }
 
-    /// Every pod with a record.
-    pub fn pods(&self) -> &BTreeMap<PodUid, PodRecord> {
-        &self.pods
+    /// Pods that were held, and what they ask for.
+    pub fn reclaimed(&self) -> &BTreeMap<PodUid, Reclaimed> {
+        &self.state.reclaimed
     }
 
-    /// Drops the record of a pod.
-    pub fn forget(&mut self, uid: &PodUid) {
-        self.dirty |= self.pods.remove(uid).is_some();
+    /// Pods that have a record.
+    pub fn pods(&self) -> BTreeSet<&PodUid> {
+        self.state
+            .groups
+            .values()
+            .map(|record| &record.pod)
+            .collect()
+    }
+
+    /// Puts back the files that `which` names.
+    pub fn settings(&self, which: impl Fn(&GroupRecord, Knob) -> bool) -> Vec<Setting> {
+        self.state
+            .groups
+            .iter()
+            .flat_map(|(group, record)| record.old.keys().map(move |knob| (group, record, *knob)))
+            .filter(|(_, record, knob)| which(record, *knob))
+            .map(|(group, record, knob)| Setting::old(&record.pod, group, knob))
+            .collect()
+    }
+
+    /// Drops the record of a file.
+    pub fn forget(&mut self, group: &Path, knob: Knob) {
+        let Some(record) = self.state.groups.get_mut(group) else {
+            return;
+        };
+        self.dirty |= record.old.remove(&knob).is_some();
+        if record.old.is_empty() {
+            self.state.groups.remove(group);
+        }
+    }
+
+    /// Drops groups that are gone, and pods that are not held any more.
+    pub fn retain(
+        &mut self,
+        group: impl Fn(&Path, &GroupRecord) -> bool,
+        held: impl Fn(&PodUid) -> bool,
+    ) {
+        let before = (self.state.groups.len(), self.state.reclaimed.len());
+        self.state.groups.retain(|path, record| group(path, record));
+        self.state.reclaimed.retain(|pod, _| held(pod));
+        self.dirty |= before != (self.state.groups.len(), self.state.reclaimed.len());
     }
 
     /// Whether there is something to save.
@@ -226,7 +314,7 @@ impl Records {
         let temporary = self.dir.join(format!("{STATE}.new"));
         let state = StateFile {
             version: VERSION,
-            pods: self.pods.clone(),
+            state: &self.state,
         };
         serde_json::to_vec(&state)
             .map_err(io::Error::from)
@@ -242,6 +330,20 @@ impl Records {
     }
 }
 
+/// The state, and whether it was of an older format.
+fn parse(bytes: &[u8]) -> Result<(State, bool), String> {
+    let said = |error: serde_json::Error| error.to_string();
+    match serde_json::from_slice::<OnlyVersion>(bytes)
+        .map_err(said)?
+        .version
+    {
+        1 => serde_json::from_slice::<StateV1>(bytes).map(|state| (state.into(), true)),
+        VERSION => serde_json::from_slice::<State>(bytes).map(|state| (state, false)),
+        other => return Err(format!("version {other} where {VERSION} was expected")),
+    }
+    .map_err(said)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,26 +357,41 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut records, loaded) = Records::load(dir.path()).unwrap();
         assert_eq!(loaded, Loaded::Absent);
-        records.remember(
-            &uid(),
-            Path::new("kubepods/poda"),
-            Reclaimed::ZERO,
-            Knob::CfsQuota,
-            "-1\n",
-        );
-        records.remember(
-            &uid(),
-            Path::new("kubepods/poda"),
-            Reclaimed::ZERO,
-            Knob::CfsQuota,
-            "5000",
-        );
+        let group = Path::new("kubepods/poda");
+        records.remember(&uid(), group, Knob::CfsQuota, "-1\n");
+        records.remember(&uid(), group, Knob::CfsQuota, "5000");
+        records.hold(&uid(), Reclaimed::new(1, 2));
         records.save().unwrap();
 
-        let (records, loaded) = Records::load(dir.path()).unwrap();
+        let (mut records, loaded) = Records::load(dir.path()).unwrap();
         assert_eq!(loaded, Loaded::Present);
-        assert_eq!(records.pod(&uid()).unwrap().old[&Knob::CfsQuota], "-1");
-        assert!(records.knows(&uid(), Knob::CfsQuota) && !records.knows(&uid(), Knob::CpuIdle));
+        assert_eq!(records.old(group, Knob::CfsQuota), Some("-1"));
+        assert_eq!(records.old(group, Knob::CpuIdle), None);
+        assert_eq!(records.reclaimed()[&uid()], Reclaimed::new(1, 2));
+        records.forget(group, Knob::CfsQuota);
+        assert!(records.groups().is_empty() && records.changed());
+    }
+
+    #[test]
+    fn format_1_is_read_and_written_back_as_format_2() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join(STATE),
+            r#"{"version":1,"pods":{"a":{"relative":"kubepods/poda","requests":{"cpu":1000,"memory":5},"old":{"cpu.max":"max 100000"}}}}"#,
+        )
+        .unwrap();
+        for _ in 0..2 {
+            let (mut records, loaded) = Records::load(dir.path()).unwrap();
+            assert_eq!(loaded, Loaded::Present);
+            assert_eq!(
+                records.old(Path::new("kubepods/poda"), Knob::CpuMax),
+                Some("max 100000")
+            );
+            assert_eq!(records.reclaimed()[&uid()], Reclaimed::new(1000, 5));
+            records.save().unwrap();
+        }
+        let text = fs::read_to_string(dir.path().join(STATE)).unwrap();
+        assert!(text.starts_with(r#"{"version":2,"groups":"#), "{text}");
     }
 
     #[test]
@@ -283,12 +400,13 @@ mod tests {
             "{\"version\":1,\"pods\":",
             "[]",
             "{\"version\":9,\"pods\":{}}",
+            "{\"version\":2,\"groups\":{\"a\":{\"pod\":\"a\",\"old\":{\"no.such.file\":\"1\"}}}}",
             "\0\0",
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(STATE), damage).unwrap();
             let (records, loaded) = Records::load(dir.path()).unwrap();
-            assert!(records.pods().is_empty());
+            assert!(records.groups().is_empty());
             let Loaded::Damaged { moved_to, reason } = loaded else {
                 panic!("{damage} was taken: {loaded:?}")
             };

@@ -19,11 +19,7 @@ impl Known {
     /// Starts from the records of an earlier run.
     pub(super) fn from_records(records: &Records) -> Self {
         Self {
-            pods: records
-                .pods()
-                .iter()
-                .map(|(uid, record)| (uid.clone(), record.requests))
-                .collect(),
+            pods: records.reclaimed().clone(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One tick: sample, ceiling, limits, writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use katalyst_core::{
     hold::{CpuCeilingInput, MemoryCeilingInput, cpu_ceiling, memory_ceiling},
@@ -11,16 +11,15 @@ use katalyst_core::{
 use super::{
     config::ReflexConfig,
     held::Known,
-    holding::load_records,
     locate::{Locate, Located},
     peaks::Peaks,
     snapshot::{CeilingView, Parts, ServicePeakView, Snapshot},
     surge::Glance,
 };
 use crate::{
-    cgroup::{Controller, KubeClass, PodUid, file::FileError},
+    cgroup::{Controller, PodUid, file::FileError},
     chain,
-    hold::{Change, Records, Restored, restore_pod},
+    hold::Executor,
     metrics::AgentMetrics,
     notices::Notices,
     pods::PodIndex,
@@ -51,13 +50,7 @@ pub struct Reflex {
     pub(super) known: Known,
     /// The quota each held pod has.
     pub(super) quotas: BTreeMap<PodUid, Millicpu>,
-    pub(super) records: Records,
-    /// The records were lost: what files of pods hold that were there already may be our own limits.
-    pub(super) records_lost: bool,
-    /// Pods that were there at the first look after the records were lost.
-    pub(super) untrusted: BTreeSet<PodUid>,
-    /// The last plan of a dry run, so that it is printed only when it changes.
-    pub(super) printed: Vec<Change>,
+    pub(super) executor: Executor,
 }
 
 impl Reflex {
@@ -68,18 +61,19 @@ impl Reflex {
         notices: Notices,
         metrics: AgentMetrics,
     ) -> Self {
-        let (records, records_lost) = if config.dry_run {
-            (Records::in_memory(), false)
-        } else {
-            load_records(&config, &notices)
-        };
+        let executor = Executor::new(
+            config.state_dir.clone(),
+            config.dry_run,
+            notices.clone(),
+            metrics.clone(),
+        );
         Self {
             locate: Locate::new(
                 config.root.clone(),
                 config.kubepods.clone(),
                 notices.clone(),
             ),
-            known: Known::from_records(&records),
+            known: Known::from_records(executor.records()),
             config,
             notices,
             metrics,
@@ -89,10 +83,7 @@ impl Reflex {
             glance: None,
             standing: None,
             quotas: BTreeMap::new(),
-            records,
-            records_lost,
-            untrusted: BTreeSet::new(),
-            printed: Vec::new(),
+            executor,
         }
     }
 
@@ -106,7 +97,7 @@ impl Reflex {
             .before
             .as_ref()
             .and_then(|before| usage_between(before, &counters));
-        self.note_first_look(&counters);
+        self.executor.first_look(counters.pods.keys().cloned());
         self.before = Some(counters);
         let mut usage = usage?;
         self.limit_capacity(&mut usage);
@@ -179,18 +170,6 @@ impl Reflex {
         counters.ok()
     }
 
-    fn note_first_look(&mut self, counters: &Counters) {
-        if self.records_lost {
-            self.untrusted = counters
-                .pods
-                .iter()
-                .filter(|(_, pod)| pod.class == KubeClass::BestEffort)
-                .map(|(uid, _)| uid.clone())
-                .collect();
-            self.records_lost = false;
-        }
-    }
-
     fn limit_capacity(&self, usage: &mut Usage) {
         if let Some(cpu) = self.config.cpu_capacity {
             usage.capacity.cpu = usage.capacity.cpu.min(cpu);
@@ -203,29 +182,22 @@ impl Reflex {
     /// Learns which pods are reclaimed, puts back the values of those that are no more, drops what is known of pods that are gone.
     fn follow_pods(&mut self, located: &Located, index: &PodIndex, usage: &Usage) {
         for uid in self.known.learn(index) {
-            let mut restored = Restored::default();
-            restore_pod(&located.hierarchy, &mut self.records, &uid, &mut restored);
-            tracing::info!(%uid, files = restored.files, "pod is not reclaimed any more; its old values are back");
+            let execution = self.executor.put_back(&located.hierarchy, |record, knob| {
+                record.pod == uid && knob.is_limit()
+            });
+            tracing::info!(%uid, files = execution.written, "pod is not reclaimed any more; its old values are back");
         }
         self.known.prune(index, |uid| usage.pods.contains_key(uid));
         self.quotas.retain(|uid, _| usage.pods.contains_key(uid));
-        self.untrusted.retain(|uid| usage.pods.contains_key(uid));
-        let gone: Vec<PodUid> = self
-            .records
-            .pods()
-            .iter()
-            .filter(|(uid, record)| {
-                !usage.pods.contains_key(uid)
-                    && !located
-                        .hierarchy
-                        .dir(Controller::Cpu, &record.relative)
-                        .exists()
-            })
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in gone {
-            self.records.forget(&uid);
-        }
+        let known = &self.known;
+        self.executor.prune(
+            |uid| usage.pods.contains_key(uid),
+            |group, record| {
+                usage.pods.contains_key(&record.pod)
+                    || located.hierarchy.dir(Controller::Cpu, group).exists()
+            },
+            |uid| known.contains(uid),
+        );
     }
 
     pub(super) fn ceiling(
