@@ -4,6 +4,7 @@
 #   make cluster-up [VMS=1] [HOLLOW=100]   a real Kubernetes 1.36 cluster on this machine
 #   make demo                      the main job, to look at
 #   make e2e                       scenarios on a cluster of their own
+#   make e2e-host, make e2e-vm     scenarios of one node's agent on this kernel, and in virtual machines
 #   make kind-up, make e2e-kind    the same on kind
 #   make bench, make report        figures
 
@@ -89,6 +90,15 @@ e2e: images ## All scenarios on a cluster of their own (with one virtual machine
 
 e2e-kind: images ## Install, hold, squeeze and uninstall on kind
 	$(E2E) suite kind --only install --only columns --only katalyst --only placed --only best-effort --only surge --only malformed --only uninstall
+
+# One static file: scenarios, their processes and the agent.
+.PHONY: e2e-host e2e-vm
+e2e-host: ## Scenarios of one node's agent on this machine's kernel, in groups of their own (root)
+	$(CARGO) run --quiet --locked -p katalyst-e2e --bin katalyst-node-scenarios -- host
+
+e2e-vm: ## The same in virtual machines with several NUMA nodes (VM=name for one, ONLY=text for some)
+	$(STATIC) $(CARGO) build --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios
+	$(E2E) vm scenarios --program $(BINARIES)/katalyst-node-scenarios $(if $(VM),--machine $(VM)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: ci
 ci: lint test e2e ## Everything that CI runs

@@ -4,6 +4,7 @@
 //! - [`image`] writes container images without a container engine;
 //! - [`cluster`] runs a real control plane and nodes in private namespaces of this machine;
 //! - [`vm`] makes virtual machines: nodes of a cluster, or alone for kernel scenarios;
+//! - [`node`] shows one node's agent on a real kernel, without Kubernetes;
 //! - [`pki`] makes their certificates;
 //! - [`scenario`], [`demo`] and [`bench`] show the product on them, with [`kubectl`], [`product`] and [`probe`];
 //! - [`workload`] is what runs there: a service, a load generator, batch work.
@@ -24,6 +25,7 @@ pub mod demo;
 pub mod image;
 pub mod kind;
 pub mod kubectl;
+pub mod node;
 pub mod pki;
 #[expect(
     clippy::indexing_slicing,

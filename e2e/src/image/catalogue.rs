@@ -212,7 +212,7 @@ fn refuse_dynamic(program: &Path) -> Result<(), ImageError> {
 }
 
 /// Whether a 64-bit little-endian ELF file has a `PT_INTERP` program header.
-fn has_interpreter(program: &Path) -> io::Result<bool> {
+pub(crate) fn has_interpreter(program: &Path) -> io::Result<bool> {
     const PT_INTERP: u32 = 3;
     // Program headers follow the file header in every linker's output.
     let mut start = Vec::new();

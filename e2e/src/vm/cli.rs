@@ -13,6 +13,7 @@ use super::root_image::Contents;
 use super::seed::BareRun;
 use crate::cache::Cache;
 use crate::image::catalogue;
+use crate::node::machines::{self, MachinesArgs};
 
 /// Virtual machines: prepare their files, or boot one alone.
 #[derive(Debug, clap::Subcommand)]
@@ -21,6 +22,8 @@ pub enum VmCommand {
     Prepare,
     /// Boot a machine without Kubernetes, run a script in it, print its output and end with its status.
     Boot(Boot),
+    /// Run the scenarios of one node (`katalyst-node-scenarios`) in machines of several kinds.
+    Scenarios(MachinesArgs),
 }
 
 /// What to run, and in which machine.
@@ -73,6 +76,7 @@ impl VmCommand {
                 Ok(0)
             }
             Self::Boot(boot) => boot.run(cache),
+            Self::Scenarios(args) => machines::run(&args, cache),
         }
     }
 }

@@ -95,6 +95,7 @@ pub fn read_as<T>(path: &Path, parse: impl FnOnce(&str) -> Option<T>) -> Result<
 
 /// Writes `value` in one `write` call, as kernel files demand. Never creates the file: a missing one is a vanished group.
 pub fn write(path: &Path, value: &str) -> Result<(), FileError> {
+    super::fault::before_write();
     fs::OpenOptions::new()
         .write(true)
         .truncate(true)

@@ -4,6 +4,7 @@
 //! Every path starts at a `root`, so that the same code runs against `/`, `/host` in a container, and a fixture tree in a test.
 
 mod discover;
+pub mod fault;
 pub mod file;
 mod hierarchy;
 mod kubepods;
