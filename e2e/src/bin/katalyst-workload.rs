@@ -1,7 +1,7 @@
 //! Demo and test workloads: a latency-sensitive service, its load generator, and batch work.
 
 use clap::{Parser, Subcommand};
-use katalyst_e2e::workload::{batch, load, serve};
+use katalyst_e2e::workload::{batch, load, seen, serve};
 
 /// Demo and test workloads.
 #[derive(Debug, Parser)]
@@ -19,9 +19,13 @@ enum Command {
     Load(load::LoadArgs),
     /// Batch work: compression, with a goodput figure.
     Batch(batch::BatchArgs),
+    /// Tells what it sees of its own CPUs, memory nodes, environment and devices, from its start on.
+    Seen(seen::SeenArgs),
 }
 
 fn main() -> anyhow::Result<()> {
+    // Before anything else happens in this process.
+    let first = seen::Seen::now();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -34,6 +38,7 @@ fn main() -> anyhow::Result<()> {
                 Command::Serve(args) => serve::run(args).await,
                 Command::Load(args) => load::run(args).await,
                 Command::Batch(args) => batch::run(args).await,
+                Command::Seen(args) => seen::run(&args, first?).await,
             }
         };
         let mut ended = ended;
