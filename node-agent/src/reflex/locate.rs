@@ -3,16 +3,23 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use crate::{
     cgroup::{
-        Controller, DetectError, DiscoverError, Hierarchy, Kubepods, PodUid, discover, file::read,
+        Controller, DetectError, DiscoverError, Hierarchy, Kubepods, PodDir, PodUid, discover,
+        file::read,
     },
     hold::Knob,
     kernel::pressure,
     notices::Notices,
+    pods::PodIndex,
 };
+
+/// Time between looks for another tree while none of the node's pods is in the one that was found: the look walks the whole hierarchy.
+const DOUBT: Duration = Duration::from_secs(3);
 
 const NOTICE: &str = "cgroups";
 const NOTICE_IDLE: &str = "cpu.idle";
@@ -33,7 +40,8 @@ pub struct Locate {
     root: PathBuf,
     forced: Option<PathBuf>,
     notices: Notices,
-    found: Option<Located>,
+    found: Option<Arc<Located>>,
+    doubted_nanos: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +60,15 @@ impl Locate {
             forced,
             notices,
             found: None,
+            doubted_nanos: None,
         }
     }
 
     /// Where they are; looks when it does not know. `None` sets a notice, logged once.
-    pub fn get(&mut self, known: &BTreeSet<PodUid>) -> Option<Located> {
+    pub fn get(&mut self, known: impl FnOnce() -> BTreeSet<PodUid>) -> Option<Arc<Located>> {
         if self.found.is_none() {
-            match self.look(known) {
+            let known = known();
+            match self.look(&known) {
                 Ok(located) => {
                     self.notices.clear(NOTICE);
                     tracing::info!(
@@ -70,7 +80,7 @@ impl Locate {
                     self.notices.put(NOTICE_IDLE, without_idle(&located));
                     self.notices
                         .put(NOTICE_PRESSURE, without_pressure(&self.root));
-                    self.found = Some(located);
+                    self.found = Some(Arc::new(located));
                 }
                 // Which of several trees is ours is known once the pods are.
                 Err(LocateError::Discover(DiscoverError::Ambiguous { .. })) if known.is_empty() => {
@@ -90,17 +100,21 @@ impl Locate {
         }
     }
 
-    /// A tree is known, but none of the pods that should be in it are: it may be another kubelet's.
-    pub fn doubt(&mut self, known: &BTreeSet<PodUid>) {
+    /// A tree is known, but none of the pods that should be in it are: it may be another kubelet's. `dirs` are the groups in it.
+    pub fn doubt(&mut self, now_nanos: u64, index: &PodIndex, dirs: &[PodDir]) {
         let Some(current) = &self.found else { return };
-        let holds_ours = current
-            .kubepods
-            .pods(&current.hierarchy)
-            .is_ok_and(|pods| pods.iter().any(|pod| known.contains(&pod.uid)));
-        if holds_ours || known.is_empty() {
+        if dirs.iter().any(|dir| index.get(&dir.uid).is_some()) {
+            self.doubted_nanos = None;
             return;
         }
-        if let Ok(other) = self.look(known)
+        let rested = self.doubted_nanos.is_none_or(|doubted| {
+            u128::from(now_nanos.saturating_sub(doubted)) >= DOUBT.as_nanos()
+        });
+        if !rested || index.iter().next().is_none() {
+            return;
+        }
+        self.doubted_nanos = Some(now_nanos);
+        if let Ok(other) = self.look(&index.uids())
             && other.kubepods != current.kubepods
         {
             self.found = None;

@@ -1,33 +1,47 @@
-//! Between ticks: pods that just started, and surges.
+//! Between samples: pods that just started, and surges.
 
 use katalyst_core::{
     reclaimed::Reclaimed,
     units::{Bytes, Millicpu},
 };
 
-use super::{
-    locate::Located,
-    surge::{comparable, glance, is_surge, service_between},
-    tick::Reflex,
-};
+use super::{locate::Located, surge::is_surge, tick::Reflex};
 use crate::{
-    cgroup::read_group,
+    cgroup::{KubeClass, read_group},
     pods::PodIndex,
     sample::{PodUsage, Usage},
 };
 
+/// What glances need of the last sample.
+#[derive(Debug, Default)]
+pub(super) struct Between {
+    /// CPU of best-effort pods that are not reclaimed: services, which glances count with the reclaimed ones.
+    others: Millicpu,
+    /// Reclaimed pods outside of the best-effort class (they ask for ordinary resources as well), which glances must read one by one.
+    outside: Vec<crate::cgroup::PodUid>,
+}
+
 impl Reflex {
-    /// Between ticks: limits reclaimed pods whose groups appeared since, and lowers the ceiling in a surge of services. Returns true
+    /// Between samples: limits reclaimed pods whose groups appeared since, and lowers the ceiling in a surge of services. Returns true
     /// when there was a reason to act.
     pub fn look(&mut self, now_nanos: u64, index: &PodIndex) -> bool {
-        let Some(located) = self.locate.get(&index.uids()) else {
+        self.between_samples(now_nanos, index, true)
+    }
+
+    /// Between samples, many times a second: lowers the ceiling in a surge of services. Returns true when it did.
+    pub fn glance(&mut self, now_nanos: u64, index: &PodIndex) -> bool {
+        !self.known.is_empty() && self.between_samples(now_nanos, index, false)
+    }
+
+    fn between_samples(&mut self, now_nanos: u64, index: &PodIndex, arrivals: bool) -> bool {
+        let Some(located) = self.locate.get(|| index.uids()) else {
             return false;
         };
         let (Some(standing), Some(mut usage)) = (self.standing, self.last.take()) else {
             return false;
         };
-        let arrived = self.arrivals(&located, index, &mut usage);
-        let surge = self.surge(now_nanos, &located, &usage);
+        let arrived = arrivals && self.arrivals(now_nanos, &located, index, &mut usage);
+        let surge = self.surge(now_nanos, &usage);
         let ceiling = match surge {
             Some(service) => {
                 self.metrics.surge();
@@ -49,56 +63,77 @@ impl Reflex {
         act
     }
 
-    /// Adds pods whose groups appeared since the last tick; true when one is reclaimed.
-    fn arrivals(&mut self, located: &Located, index: &PodIndex, usage: &mut Usage) -> bool {
-        let Ok(dirs) = located.kubepods.pods(&located.hierarchy) else {
+    /// Adds pods whose groups appeared since the last sample; true when one is reclaimed.
+    fn arrivals(
+        &mut self,
+        now_nanos: u64,
+        located: &Located,
+        index: &PodIndex,
+        usage: &mut Usage,
+    ) -> bool {
+        let Located {
+            hierarchy,
+            kubepods,
+        } = located;
+        if self
+            .sampler
+            .refresh(now_nanos, hierarchy, kubepods)
+            .is_err()
+        {
             return false;
-        };
+        }
         self.known.learn(index);
         let mut found = false;
-        for dir in dirs {
+        for dir in self.sampler.dirs() {
             if !self.known.contains(&dir.uid) || usage.pods.contains_key(&dir.uid) {
                 continue;
             }
-            let Ok(group) = read_group(&located.hierarchy, &dir.relative) else {
+            let Ok(group) = read_group(hierarchy, &dir.relative) else {
                 continue;
             };
             let pod = PodUsage {
                 class: dir.class,
-                relative: dir.relative,
+                relative: dir.relative.clone(),
                 cpu: Millicpu::ZERO,
                 memory: group.memory.unwrap_or_default(),
                 throttled_part: 0.0,
             };
-            usage.pods.insert(dir.uid, pod);
+            usage.pods.insert(dir.uid.clone(), pod);
             found = true;
         }
         found
     }
 
     /// What services use now, where that is far above what the ceiling was made for.
-    fn surge(&mut self, now_nanos: u64, located: &Located, usage: &Usage) -> Option<Millicpu> {
-        let reclaimed = usage
-            .pods
-            .iter()
-            .filter(|(uid, _)| self.known.contains(uid))
-            .map(|(uid, pod)| (uid, &pod.relative));
-        let Located {
-            hierarchy,
-            kubepods,
-        } = located;
-        let (root, basis) = (&self.config.root, self.config.machine_usage);
-        let now = glance(now_nanos, root, hierarchy, kubepods, basis, reclaimed)?;
-        let before = match self.glance.take() {
-            Some(before) if !comparable(&before, &now) => {
-                self.glance = Some(before);
-                return None;
-            }
-            before => before,
-        };
-        let service = before.and_then(|before| service_between(&before, &now));
-        self.glance = Some(now);
+    fn surge(&mut self, now_nanos: u64, usage: &Usage) -> Option<Millicpu> {
+        let times = self
+            .sampler
+            .glance(self.config.machine_usage, &self.between.outside)?;
+        let rates = self.glances.push(now_nanos, times)?;
+        let others = self.between.others;
         let recent = self.peaks.recent(now_nanos as f64 / 1e9);
-        service.filter(|service| is_surge(*service, recent.cpu, usage.capacity.cpu))
+        is_surge(rates.long + others, recent.cpu, usage.capacity.cpu)
+            .then(|| rates.long.max(rates.short) + others)
+    }
+
+    /// After a sample: what the glances until the next one need of it, and their starting point.
+    pub(super) fn prepare_glances(&mut self, now_nanos: u64, usage: &Usage) {
+        let Between { others, outside } = &mut self.between;
+        outside.clear();
+        *others = Millicpu::ZERO;
+        for (uid, pod) in &usage.pods {
+            match (pod.class, self.known.contains(uid)) {
+                (KubeClass::BestEffort, false) => *others += pod.cpu,
+                (KubeClass::Guaranteed | KubeClass::Burstable, true) => outside.push(uid.clone()),
+                (KubeClass::BestEffort, true)
+                | (KubeClass::Guaranteed | KubeClass::Burstable, false) => {}
+            }
+        }
+        match self.sampler.glance(self.config.machine_usage, outside) {
+            Some(times) => {
+                self.glances.push(now_nanos, times);
+            }
+            None => self.glances.clear(),
+        }
     }
 }

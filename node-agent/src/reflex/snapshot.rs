@@ -3,6 +3,8 @@
 use katalyst_core::{qos::Level, reclaimed::Reclaimed, units::Bytes};
 use serde::Serialize;
 
+use std::sync::Arc;
+
 use super::locate::Located;
 use crate::{
     cgroup::{KubeClass, PodUid},
@@ -97,7 +99,7 @@ pub struct PodView {
 
 /// What a tick has besides its usage.
 pub(super) struct Parts {
-    pub(super) located: Located,
+    pub(super) located: Arc<Located>,
     pub(super) split: Split,
     pub(super) recent_peak: Reclaimed,
     pub(super) service_peak: ServicePeakView,

@@ -1,88 +1,84 @@
 //! Surges of services between two samples.
 //!
-//! A sample every second may see only the last tenth of a surge and needs the next sample for the rest. So the thread glances at CPU
-//! counters a few times a second, and a jump that is larger than the glance's own error lowers the ceiling at once. Glances only ever lower
-//! it: their error is one tick of the kernel's accounting for each CPU, and what they see stays out of the long window.
+//! A sample every second may see only the last tenth of a surge and needs the next sample for the rest. So the thread glances at two CPU
+//! counters many times a second - the machine's and that of best-effort pods, a few microseconds together - and a jump of what is left
+//! between them lowers the ceiling at once. Glances only ever lower it, and what they see stays out of the long window.
+//!
+//! A glance is compared with one at least [`LONG`] ago: the kernel charges CPU time by the clock tick (1 to 10 ms), which at that length is
+//! an error of a few percent of a CPU, and a burst shorter than that is what weights are for. Once it is a surge, how high it is follows from
+//! the shorter interval of [`SHORT`], because the longer one still holds the quiet before it.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use katalyst_core::units::Millicpu;
 
-use crate::{
-    cgroup::{Hierarchy, Kubepods, PodUid, read_cpu_nanos},
-    kernel::proc_stat::TICKS_PER_SECOND,
-    sample::{MachineUsage, read_machine_stat},
-};
+use crate::sample::CpuTimes;
 
-/// Below this time the kernel's clock ticks are too coarse.
-const SHORTEST_NANOS: u64 = 150_000_000;
-/// A jump of this part of the machine is a surge: more than two clock ticks a CPU in a quarter of a second.
+/// Interval over which a jump is judged.
+const LONG: Duration = Duration::from_millis(150);
+/// Interval over which its height is measured.
+const SHORT: Duration = Duration::from_millis(90);
+/// A jump of this part of the machine is a surge: above the error of a glance, and of what 1 s averages leave out of the recent peak.
 const SURGE: f64 = 0.10;
+/// Glances kept; at the fastest pace they reach back twice as far as [`LONG`].
+const KEPT: usize = 8;
 
-/// CPU counters at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Glance {
-    /// Monotonic.
-    pub(super) at_nanos: u64,
-    /// CPU time of everything.
-    pub(super) whole: u64,
-    /// CPU time of each reclaimed pod.
-    pub(super) reclaimed: BTreeMap<PodUid, u64>,
+/// The last glances, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Glances {
+    recent: VecDeque<(u64, CpuTimes)>,
 }
 
-/// Reads the counters; `None` where one is missing (a pod that just ended: the next glance will do).
-pub(super) fn glance<'a>(
-    at_nanos: u64,
-    root: &Path,
-    hierarchy: &Hierarchy,
-    kubepods: &Kubepods,
-    basis: MachineUsage,
-    reclaimed: impl Iterator<Item = (&'a PodUid, &'a PathBuf)>,
-) -> Option<Glance> {
-    let whole = match basis {
-        MachineUsage::Proc => read_machine_stat(root)
-            .ok()?
-            .busy_ticks
-            .saturating_mul(1_000_000_000 / TICKS_PER_SECOND),
-        MachineUsage::Kubepods => read_cpu_nanos(hierarchy, kubepods.relative()).ok()?,
-    };
-    let reclaimed = reclaimed
-        .map(|(uid, relative)| Some((uid.clone(), read_cpu_nanos(hierarchy, relative).ok()?)))
-        .collect::<Option<_>>()?;
-    Some(Glance {
-        at_nanos,
-        whole,
-        reclaimed,
-    })
+/// What everything but best-effort pods used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rates {
+    /// Over the longer interval.
+    pub(super) long: Millicpu,
+    /// Over the shorter one.
+    pub(super) short: Millicpu,
 }
 
-/// Whether a glance is old enough to compare with.
-pub(super) fn comparable(before: &Glance, now: &Glance) -> bool {
-    now.at_nanos.saturating_sub(before.at_nanos) >= SHORTEST_NANOS
-}
-
-/// What services used between two glances; `None` where the same pods are not in both.
-pub(super) fn service_between(before: &Glance, now: &Glance) -> Option<Millicpu> {
-    let elapsed = now
-        .at_nanos
-        .checked_sub(before.at_nanos)
-        .filter(|nanos| *nanos > 0)?;
-    if !before.reclaimed.keys().eq(now.reclaimed.keys()) {
-        return None;
+impl Glances {
+    /// Takes a glance; `None` while there is none old enough to compare with.
+    pub(super) fn push(&mut self, now_nanos: u64, times: CpuTimes) -> Option<Rates> {
+        // A counter that went back: another tree.
+        if self.recent.back().is_some_and(|(at, last)| {
+            *at > now_nanos || last.whole > times.whole || last.best_effort > times.best_effort
+        }) {
+            self.recent.clear();
+        }
+        let long = self.rate(LONG, now_nanos, times);
+        let short = self.rate(SHORT, now_nanos, times);
+        if self.recent.len() >= KEPT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((now_nanos, times));
+        Some(Rates {
+            long: long?,
+            short: short?,
+        })
     }
-    let batch: u64 = before
-        .reclaimed
-        .values()
-        .zip(now.reclaimed.values())
-        .map(|(before, now)| now.saturating_sub(*before))
-        .fold(0, u64::saturating_add);
-    let service = now.whole.checked_sub(before.whole)?.saturating_sub(batch);
-    Some(Millicpu::new(
-        (service as f64 * 1_000.0 / elapsed as f64) as u64,
-    ))
+
+    /// Forgets them: what follows is not comparable.
+    pub(super) fn clear(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Use since the latest glance that is at least that old.
+    fn rate(&self, least: Duration, now_nanos: u64, now: CpuTimes) -> Option<Millicpu> {
+        let (elapsed, before) = self
+            .recent
+            .iter()
+            .rev()
+            .map(|(at, times)| (now_nanos.saturating_sub(*at), times))
+            .find(|(elapsed, _)| u128::from(*elapsed) >= least.as_nanos())?;
+        let whole = now.whole.saturating_sub(before.whole);
+        let best_effort = now.best_effort.saturating_sub(before.best_effort);
+        let nanos = whole.saturating_sub(best_effort);
+        Some(Millicpu::new(
+            (nanos as f64 * 1_000.0 / elapsed as f64) as u64,
+        ))
+    }
 }
 
 /// Whether that is a surge above what the ceiling is made for.
@@ -94,37 +90,48 @@ pub(super) fn is_surge(service: Millicpu, recent_peak: Millicpu, capacity: Milli
 mod tests {
     use super::*;
 
-    fn at(millis: u64, whole: u64, reclaimed: &[(&str, u64)]) -> Glance {
-        Glance {
-            at_nanos: millis * 1_000_000,
+    fn times(whole: u64, best_effort: u64) -> CpuTimes {
+        CpuTimes {
             whole: whole * 1_000_000,
-            reclaimed: reclaimed
-                .iter()
-                .map(|(uid, millis)| (PodUid::new(*uid), millis * 1_000_000))
-                .collect(),
+            best_effort: best_effort * 1_000_000,
         }
     }
 
+    fn push(
+        glances: &mut Glances,
+        millis: u64,
+        whole: u64,
+        best_effort: u64,
+    ) -> Option<(u64, u64)> {
+        glances
+            .push(millis * 1_000_000, times(whole, best_effort))
+            .map(|rates| (rates.long.get(), rates.short.get()))
+    }
+
     #[test]
-    fn services_between_glances() {
-        let before = at(1_000, 500, &[("a", 100)]);
-        assert_eq!(
-            service_between(&before, &at(1_250, 1_000, &[("a", 225)])),
-            Some(Millicpu::new(1_500))
-        );
-        assert_eq!(
-            service_between(&before, &at(1_250, 1_000, &[("b", 225)])),
-            None,
-            "another pod"
-        );
-        assert_eq!(
-            service_between(&before, &at(1_250, 400, &[("a", 225)])),
-            None,
-            "a counter that went back"
-        );
-        assert!(
-            !comparable(&before, &at(1_100, 0, &[])) && comparable(&before, &at(1_200, 0, &[]))
-        );
+    fn a_jump_is_judged_over_the_long_and_measured_over_the_short_interval() {
+        let mut glances = Glances::default();
+        assert_eq!(push(&mut glances, 0, 0, 0), None);
+        assert_eq!(push(&mut glances, 50, 0, 0), None);
+        assert_eq!(push(&mut glances, 100, 0, 0), None, "too soon");
+        // Two CPUs from here on, and batch beside them.
+        assert_eq!(push(&mut glances, 150, 150, 50), Some((666, 1_000)));
+        assert_eq!(push(&mut glances, 200, 300, 100), Some((1_333, 2_000)));
+    }
+
+    #[test]
+    fn seldom_glances_are_compared_with_the_one_before() {
+        let mut glances = Glances::default();
+        push(&mut glances, 0, 0, 0);
+        assert_eq!(push(&mut glances, 250, 500, 250), Some((1_000, 1_000)));
+    }
+
+    #[test]
+    fn a_counter_that_went_back_starts_anew() {
+        let mut glances = Glances::default();
+        push(&mut glances, 0, 500, 100);
+        assert_eq!(push(&mut glances, 250, 400, 100), None);
+        assert_eq!(push(&mut glances, 500, 500, 100), Some((400, 400)));
     }
 
     #[test]

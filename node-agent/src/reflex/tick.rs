@@ -12,9 +12,10 @@ use super::{
     config::ReflexConfig,
     held::Known,
     locate::{Locate, Located},
+    look::Between,
     peaks::Peaks,
     snapshot::{CeilingView, Parts, ServicePeakView, Snapshot},
-    surge::Glance,
+    surge::Glances,
 };
 use crate::{
     cgroup::{Controller, PodUid, file::FileError},
@@ -23,11 +24,13 @@ use crate::{
     metrics::AgentMetrics,
     notices::Notices,
     pods::PodIndex,
-    sample::{Counters, Usage, read_counters, read_machine, split, usage_between},
+    sample::{Descriptors, SampleError, Sampler, Usage, split},
 };
 
 /// Subject of the notice while `/proc` cannot be read.
 const NOTICE_PROC: &str = "machine";
+/// Subject of the notice while files are opened for each reading.
+const NOTICE_DESCRIPTORS: &str = "file descriptors";
 
 /// The ceiling in force.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +46,10 @@ pub struct Reflex {
     pub(super) metrics: AgentMetrics,
     pub(super) locate: Locate,
     pub(super) peaks: Peaks,
-    pub(super) before: Option<Counters>,
+    pub(super) sampler: Sampler,
     pub(super) last: Option<Usage>,
-    pub(super) glance: Option<Glance>,
+    pub(super) between: Between,
+    pub(super) glances: Glances,
     pub(super) standing: Option<Standing>,
     pub(super) known: Known,
     /// The quota each held pod has.
@@ -68,6 +72,7 @@ impl Reflex {
             metrics.clone(),
         );
         Self {
+            sampler: Sampler::new(config.root.clone(), Descriptors::of_process()),
             locate: Locate::new(
                 config.root.clone(),
                 config.kubepods.clone(),
@@ -78,9 +83,9 @@ impl Reflex {
             notices,
             metrics,
             peaks,
-            before: None,
             last: None,
-            glance: None,
+            between: Between::default(),
+            glances: Glances::default(),
             standing: None,
             quotas: BTreeMap::new(),
             executor,
@@ -89,17 +94,17 @@ impl Reflex {
 
     /// Samples, decides, writes. `None` until there are two readings, and while the cgroups or `/proc` cannot be read.
     pub fn tick(&mut self, now_nanos: u64, index: &PodIndex) -> Option<Snapshot> {
-        let uids = index.uids();
-        self.locate.doubt(&uids);
-        let located = self.locate.get(&uids)?;
-        let counters = self.read(now_nanos, &located)?;
-        let usage = self
-            .before
-            .as_ref()
-            .and_then(|before| usage_between(before, &counters));
-        self.executor.first_look(counters.pods.keys().cloned());
-        self.before = Some(counters);
-        let mut usage = usage?;
+        self.locate.doubt(now_nanos, index, self.sampler.dirs());
+        let located = self.locate.get(|| index.uids())?;
+        // Used again, so that a steady node allocates nothing for it.
+        let mut usage = self.last.take().unwrap_or_default();
+        self.read(now_nanos, &located)?;
+        if let Some(counters) = self.sampler.counters() {
+            self.executor.first_look(counters.pods.keys().cloned());
+        }
+        if !self.sampler.usage(&mut usage) {
+            return None;
+        }
         self.limit_capacity(&mut usage);
 
         self.follow_pods(&located, index, &usage);
@@ -118,6 +123,8 @@ impl Reflex {
         self.peaks.push(seconds, parts.service, lasting);
         let ceiling = self.ceiling(usage.capacity, parts.service, now_nanos);
         let limits = self.hold(&located, index, &usage, ceiling.value);
+
+        self.prepare_glances(now_nanos, &usage);
 
         self.metrics.set_usage("machine", usage.machine);
         self.metrics.set_usage("service", parts.service);
@@ -141,33 +148,33 @@ impl Reflex {
         Some(snapshot)
     }
 
-    fn read(&mut self, now_nanos: u64, located: &Located) -> Option<Counters> {
-        let machine = match read_machine(&self.config.root) {
-            Ok(machine) => machine,
-            Err(error) => {
-                self.metrics.error(error.reason());
-                self.notices.set(NOTICE_PROC, chain(&error));
-                return None;
-            }
-        };
-        self.notices.clear(NOTICE_PROC);
+    fn read(&mut self, now_nanos: u64, located: &Located) -> Option<()> {
         let metrics = &self.metrics;
         let problem = |error: FileError| {
             metrics.error(error.reason());
             tracing::debug!(error = chain(&error), "unreadable");
         };
-        let counters = read_counters(
-            now_nanos,
-            machine,
-            &located.hierarchy,
-            &located.kubepods,
-            problem,
-        );
-        if counters.is_err() {
-            self.locate.lost();
-            self.before = None;
+        let sampled =
+            self.sampler
+                .sample(now_nanos, &located.hierarchy, &located.kubepods, problem);
+        match sampled {
+            Ok(()) => {
+                self.notices.clear(NOTICE_PROC);
+                self.notices.put(NOTICE_DESCRIPTORS, self.sampler.short_of_descriptors().then(|| {
+                    "the process may have too few for this node; some files are opened for each sample, which costs CPU".to_owned()
+                }));
+                return Some(());
+            }
+            Err(SampleError::Machine(error)) => {
+                self.metrics.error(error.reason());
+                self.notices.set(NOTICE_PROC, chain(&error));
+            }
+            Err(SampleError::Lost(_)) => {
+                self.locate.lost();
+                self.sampler.forget();
+            }
         }
-        counters.ok()
+        None
     }
 
     fn limit_capacity(&self, usage: &mut Usage) {

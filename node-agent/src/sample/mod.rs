@@ -1,14 +1,18 @@
 //! Sampling: the machine, kubelet's tree and each pod, once a tick.
 //!
-//! `counters` reads the kernel, `usage` turns two readings into rates (pure), `service` splits the machine's use between services
-//! and reclaimed pods (pure).
+//! `sampler` reads the kernel through files that stay open (`open`, `group`) and knows which groups there are (`listing`); `usage` turns two
+//! readings (`counters`) into rates (pure), `service` splits the machine's use between services and reclaimed pods (pure).
 
 mod counters;
+mod group;
+mod listing;
+mod open;
+mod sampler;
 mod service;
 mod usage;
 
-pub use counters::{
-    Counters, Machine, PodCounters, read_counters, read_machine, read_machine_stat,
-};
+pub use counters::{Counters, Machine, PodCounters};
+pub use open::{Buffer, Descriptors, Kept};
+pub use sampler::{CpuTimes, SampleError, Sampler};
 pub use service::{MachineUsage, Split, split};
 pub use usage::{PodUsage, Usage, usage_between};

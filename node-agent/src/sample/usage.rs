@@ -7,7 +7,7 @@ use katalyst_core::{
     units::{Bytes, Millicpu},
 };
 
-use super::counters::{Counters, PodCounters};
+use super::counters::Counters;
 use crate::{
     cgroup::{KubeClass, MemoryUse, PodUid, Throttling},
     kernel::proc_stat::TICKS_PER_SECOND,
@@ -39,7 +39,7 @@ impl PodUsage {
 }
 
 /// What everything used between two readings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
     /// Nanoseconds on the monotonic clock at the second reading.
     pub at_nanos: u64,
@@ -59,72 +59,95 @@ pub struct Usage {
 
 /// Compares two readings. `None` when no time has passed between them.
 pub fn usage_between(before: &Counters, now: &Counters) -> Option<Usage> {
-    let elapsed_nanos = now
-        .at_nanos
-        .checked_sub(before.at_nanos)
-        .filter(|nanos| *nanos > 0)?;
-    let elapsed_seconds = elapsed_nanos as f64 / 1e9;
-    let millicpu =
-        |nanos: u64| Millicpu::new((nanos as f64 * 1_000.0 / elapsed_nanos as f64).round() as u64);
-    let nanos_of = |before: Option<u64>, now: Option<u64>| {
-        now.and_then(|now| now.checked_sub(before?)).unwrap_or(0)
-    };
+    let mut usage = Usage::default();
+    usage.update(before, now).then_some(usage)
+}
 
-    let ticks = now
-        .machine
-        .stat
-        .busy_ticks
-        .saturating_sub(before.machine.stat.busy_ticks);
-    let memory = now.machine.memory;
-    let machine = Reclaimed {
-        cpu: millicpu(ticks.saturating_mul(1_000_000_000 / TICKS_PER_SECOND)),
-        memory: Bytes::new(memory.total.saturating_sub(memory.available)),
-    };
-    let kubepods = Reclaimed {
-        cpu: millicpu(nanos_of(before.kubepods.cpu_nanos, now.kubepods.cpu_nanos)),
-        memory: Bytes::new(now.kubepods.memory.map_or(0, |memory| memory.resident)),
-    };
-
-    let mut explained: BTreeMap<KubeClass, u64> = BTreeMap::new();
-    let mut pods = BTreeMap::new();
-    for (uid, counters) in &now.pods {
-        let earlier = before.pods.get(uid);
-        // A pod that was not there before has used all of its counter since.
-        let nanos = nanos_of(
-            earlier.map_or(Some(0), |pod| pod.usage.cpu_nanos),
-            counters.usage.cpu_nanos,
-        );
-        let sum = explained.entry(counters.class).or_default();
-        *sum = sum.saturating_add(nanos);
-        pods.insert(
-            uid.clone(),
-            PodUsage {
-                class: counters.class,
-                relative: counters.relative.clone(),
-                cpu: millicpu(nanos),
-                memory: counters.usage.memory.unwrap_or_default(),
-                throttled_part: throttled_part(
-                    earlier.and_then(|pod| pod.usage.throttling),
-                    counters.usage.throttling,
-                ),
-            },
-        );
-    }
-    Some(Usage {
-        at_nanos: now.at_nanos,
-        elapsed_seconds,
-        capacity: Reclaimed {
+impl Usage {
+    /// Compares two readings in place of what was here; allocates for new pods only. False, and nothing changed, when no time has passed.
+    pub fn update(&mut self, before: &Counters, now: &Counters) -> bool {
+        let Some(elapsed_nanos) = now
+            .at_nanos
+            .checked_sub(before.at_nanos)
+            .filter(|nanos| *nanos > 0)
+        else {
+            return false;
+        };
+        let millicpu = |nanos: u64| {
+            Millicpu::new((nanos as f64 * 1_000.0 / elapsed_nanos as f64).round() as u64)
+        };
+        let ticks = now
+            .machine
+            .stat
+            .busy_ticks
+            .saturating_sub(before.machine.stat.busy_ticks);
+        let memory = now.machine.memory;
+        self.at_nanos = now.at_nanos;
+        self.elapsed_seconds = elapsed_nanos as f64 / 1e9;
+        self.capacity = Reclaimed {
             cpu: Millicpu::new(now.machine.stat.online_cpus.saturating_mul(1_000)),
             memory: Bytes::new(memory.total),
-        },
-        machine,
-        kubepods,
-        pods,
-        departed: departed(before, now, &explained)
-            .into_iter()
-            .map(|(uid, nanos)| (uid, millicpu(nanos)))
-            .collect(),
-    })
+        };
+        self.machine = Reclaimed {
+            cpu: millicpu(ticks.saturating_mul(1_000_000_000 / TICKS_PER_SECOND)),
+            memory: Bytes::new(memory.total.saturating_sub(memory.available)),
+        };
+        self.kubepods = Reclaimed {
+            cpu: millicpu(advance(before.kubepods.cpu_nanos, now.kubepods.cpu_nanos)),
+            memory: Bytes::new(now.kubepods.memory.map_or(0, |memory| memory.resident)),
+        };
+
+        let mut explained = [0_u64; KubeClass::ALL.len()];
+        self.pods.retain(|uid, _| now.pods.contains_key(uid));
+        for (uid, counters) in &now.pods {
+            let earlier = before.pods.get(uid);
+            // A pod that was not there before has used all of its counter since.
+            let nanos = advance(
+                earlier.map_or(Some(0), |pod| pod.usage.cpu_nanos),
+                counters.usage.cpu_nanos,
+            );
+            for (sum, class) in explained.iter_mut().zip(KubeClass::ALL) {
+                if class == counters.class {
+                    *sum = sum.saturating_add(nanos);
+                }
+            }
+            let cpu = millicpu(nanos);
+            let memory = counters.usage.memory.unwrap_or_default();
+            let throttled_part = throttled_part(
+                earlier.and_then(|pod| pod.usage.throttling),
+                counters.usage.throttling,
+            );
+            match self.pods.get_mut(uid) {
+                Some(pod) if pod.relative == counters.relative => {
+                    pod.cpu = cpu;
+                    pod.memory = memory;
+                    pod.throttled_part = throttled_part;
+                }
+                Some(_) | None => {
+                    let pod = PodUsage {
+                        class: counters.class,
+                        relative: counters.relative.clone(),
+                        cpu,
+                        memory,
+                        throttled_part,
+                    };
+                    self.pods.insert(uid.clone(), pod);
+                }
+            }
+        }
+        self.departed.clear();
+        for (class, explained) in KubeClass::ALL.into_iter().zip(explained) {
+            depart(before, now, class, explained, |uid, nanos| {
+                self.departed.insert(uid.clone(), millicpu(nanos));
+            });
+        }
+        true
+    }
+}
+
+/// How far a counter went; zero where the kernel did not say or it went back.
+fn advance(before: Option<u64>, now: Option<u64>) -> u64 {
+    now.and_then(|now| now.checked_sub(before?)).unwrap_or(0)
 }
 
 fn throttled_part(before: Option<Throttling>, now: Option<Throttling>) -> f64 {
@@ -140,34 +163,33 @@ fn throttled_part(before: Option<Throttling>, now: Option<Throttling>) -> f64 {
     }
 }
 
-/// What ended pods used since the earlier reading. Their own counters are gone, but their class group's counter keeps the sum: what the
-/// living do not explain is theirs, split by nothing better than equally. Without this a batch pod's exit would look like a surge of
-/// services for one tick, and stay in the service peak for the length of its window.
-fn departed(
+/// What ended pods of a class used since the earlier reading. Their own counters are gone, but their class group's counter keeps the sum:
+/// what the living do not explain is theirs, split by nothing better than equally. Without this a batch pod's exit would look like a surge
+/// of services for one tick, and stay in the service peak for the length of its window.
+fn depart(
     before: &Counters,
     now: &Counters,
-    explained: &BTreeMap<KubeClass, u64>,
-) -> BTreeMap<PodUid, u64> {
-    let mut departed = BTreeMap::new();
-    for (class, total) in &now.classes {
-        let gone: Vec<&PodUid> = before
+    class: KubeClass,
+    explained: u64,
+    mut departed: impl FnMut(&PodUid, u64),
+) {
+    let gone = || {
+        before
             .pods
             .iter()
-            .filter(|(uid, pod): &(&PodUid, &PodCounters)| {
-                pod.class == *class && !now.pods.contains_key(*uid)
-            })
+            .filter(move |(uid, pod)| pod.class == class && !now.pods.contains_key(*uid))
             .map(|(uid, _)| uid)
-            .collect();
-        let used = before
-            .classes
-            .get(class)
-            .map_or(0, |earlier| total.saturating_sub(*earlier));
-        let lost = used.saturating_sub(explained.get(class).copied().unwrap_or(0));
-        if let Some(each) = lost.checked_div(gone.len() as u64) {
-            departed.extend(gone.into_iter().map(|uid| (uid.clone(), each)));
+    };
+    let used = advance(
+        before.classes.get(&class).copied(),
+        now.classes.get(&class).copied(),
+    );
+    let lost = used.saturating_sub(explained);
+    if let Some(each) = lost.checked_div(gone().count() as u64) {
+        for uid in gone() {
+            departed(uid, each);
         }
     }
-    departed
 }
 
 #[cfg(test)]
@@ -178,7 +200,7 @@ mod tests {
     use crate::{
         cgroup::GroupUsage,
         kernel::{meminfo::MemInfo, proc_stat::ProcStat},
-        sample::Machine,
+        sample::{Machine, PodCounters},
     };
 
     const SECOND: u64 = 1_000_000_000;

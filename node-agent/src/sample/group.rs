@@ -1,0 +1,437 @@
+//! One group, sampled again and again.
+//!
+//! CPU time is read each second for every pod (`cpuacct.usage`, `cpu.stat`). Memory is read as often as it decides something:
+//!
+//! | group | charged memory | `memory.stat` |
+//! |---|---|---|
+//! | best-effort pods, where the held ones are | each sample | when the charge moved by [`MOVED_BYTES`] and a hundredth, and every 10 s |
+//! | other pods, only reported | every 10 s | every 10 s |
+//!
+//! `memory.stat` is the expensive one: the kernel sums its counters over CPUs and children (on version 2 it flushes `rstat` first, under a
+//! lock that all readers share) and prints seventy lines. Between two readings of it a pod's working set is its present charge less the file
+//! pages of the last reading: off by at most what moved without a change of the charge, for at most ten seconds.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::open::{Buffer, Descriptors, Kept, read_once};
+use crate::{
+    cgroup::{Controller, GroupUsage, Hierarchy, MemoryUse, Throttling, Version, file::FileError},
+    kernel::{
+        cpu_stat,
+        memory_stat::{self, MemoryStat},
+        number,
+    },
+};
+
+/// Time between readings of what is read seldom.
+const SELDOM: Duration = Duration::from_secs(10);
+/// A charge that moved less says nothing new; 256 pages.
+const MOVED_BYTES: u64 = 1 << 20;
+/// And at least this part of it, as a divisor: a pod of 50 GiB breathes by more than a mebibyte.
+const MOVED_PART: u64 = 100;
+
+/// How often memory is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Each sample; also read how the quota held it back.
+    Held,
+    /// Seldom.
+    Reported,
+    /// CPU time only.
+    CpuOnly,
+}
+
+/// Open files of a group, and what is kept of its last reading.
+#[derive(Debug)]
+pub(super) struct Group {
+    relative: PathBuf,
+    pace: Pace,
+    /// CPU time.
+    cpu: Kept,
+    /// Version 1: how the quota held it back. In version 2 the same file as `cpu`.
+    throttling: Kept,
+    /// Charged memory.
+    memory: Kept,
+    /// The last reading of memory.
+    charged: Option<u64>,
+    stat: MemoryStat,
+    /// Charged memory when `stat` was read.
+    stat_charged: u64,
+    /// When both are to be read.
+    due_nanos: u64,
+    /// They were read once.
+    read: bool,
+}
+
+impl Group {
+    /// Opens what `pace` reads at each sample. `order` staggers groups that were found together, so that their slow readings do not fall
+    /// into one sample.
+    pub(super) fn open(
+        hierarchy: &Hierarchy,
+        relative: &Path,
+        pace: Pace,
+        order: usize,
+        now_nanos: u64,
+        descriptors: &mut Descriptors,
+    ) -> Result<Self, FileError> {
+        let (cpu_controller, cpu_file) = cpu_file(hierarchy);
+        let path = |controller, file: &str| hierarchy.dir(controller, relative).join(file);
+        let cpu = Kept::open(&path(cpu_controller, cpu_file), descriptors)?;
+        let held = pace == Pace::Held;
+        let throttling = if held && hierarchy.version() == Version::V1 {
+            Kept::open(&path(Controller::Cpu, "cpu.stat"), descriptors)?
+        } else {
+            Kept::Missing
+        };
+        let memory = if held {
+            Kept::open(
+                &path(Controller::Memory, charge_file(hierarchy)),
+                descriptors,
+            )?
+        } else {
+            Kept::Closed
+        };
+        let first = SELDOM.saturating_sub(Duration::from_secs(order as u64 % SELDOM.as_secs()));
+        Ok(Self {
+            relative: relative.to_owned(),
+            pace,
+            cpu,
+            throttling,
+            memory,
+            charged: None,
+            stat: MemoryStat::default(),
+            stat_charged: 0,
+            due_nanos: now_nanos.saturating_add(nanos(first)),
+            read: false,
+        })
+    }
+
+    /// Its path relative to the mounts.
+    pub(super) fn relative(&self) -> &Path {
+        &self.relative
+    }
+
+    /// CPU time so far, nanoseconds; `None` where the group has no such file.
+    pub(super) fn cpu_nanos(
+        &self,
+        hierarchy: &Hierarchy,
+        buffer: &mut Buffer,
+    ) -> Result<Option<u64>, FileError> {
+        let (controller, file) = cpu_file(hierarchy);
+        let path = || hierarchy.dir(controller, &self.relative).join(file);
+        let text = self.cpu.read(buffer, path)?;
+        Ok(match (text, hierarchy.version()) {
+            (None, _) => None,
+            (Some(text), Version::V1) => number::parse(text),
+            (Some(text), Version::V2) => cpu_stat::parse_v2(text).usage_nanos,
+        })
+    }
+
+    /// One sample. `Err` is a group that is gone (`is_gone`) or a kernel that refuses to be read.
+    pub(super) fn sample(
+        &mut self,
+        now_nanos: u64,
+        hierarchy: &Hierarchy,
+        buffer: &mut Buffer,
+    ) -> Result<GroupUsage, FileError> {
+        let (cpu_nanos, throttling) = self.cpu(hierarchy, buffer)?;
+        let memory = match self.pace {
+            Pace::CpuOnly => None,
+            Pace::Held | Pace::Reported => self.memory(now_nanos, hierarchy, buffer)?,
+        };
+        Ok(GroupUsage {
+            cpu_nanos,
+            memory,
+            throttling,
+        })
+    }
+
+    fn cpu(
+        &self,
+        hierarchy: &Hierarchy,
+        buffer: &mut Buffer,
+    ) -> Result<(Option<u64>, Option<Throttling>), FileError> {
+        if hierarchy.version() == Version::V1 {
+            let nanos = self.cpu_nanos(hierarchy, buffer)?;
+            let path = || {
+                hierarchy
+                    .dir(Controller::Cpu, &self.relative)
+                    .join("cpu.stat")
+            };
+            let stat = self.throttling.read(buffer, path)?.map(cpu_stat::parse_v1);
+            return Ok((nanos, stat.and_then(throttling)));
+        }
+        let (controller, file) = cpu_file(hierarchy);
+        let path = || hierarchy.dir(controller, &self.relative).join(file);
+        let stat = self.cpu.read(buffer, path)?.map(cpu_stat::parse_v2);
+        Ok((
+            stat.and_then(|stat| stat.usage_nanos),
+            stat.and_then(throttling),
+        ))
+    }
+
+    fn memory(
+        &mut self,
+        now_nanos: u64,
+        hierarchy: &Hierarchy,
+        buffer: &mut Buffer,
+    ) -> Result<Option<MemoryUse>, FileError> {
+        let due = now_nanos >= self.due_nanos || !self.read;
+        if now_nanos >= self.due_nanos {
+            self.due_nanos = now_nanos.saturating_add(nanos(SELDOM));
+        }
+        self.read = true;
+        if due || self.pace == Pace::Held {
+            let path = || {
+                hierarchy
+                    .dir(Controller::Memory, &self.relative)
+                    .join(charge_file(hierarchy))
+            };
+            self.charged = match &self.memory {
+                // Read seldom: the file may have come with its controller.
+                Kept::Closed if self.pace == Pace::Reported => read_once(buffer, &path())?,
+                kept => kept.read(buffer, path)?,
+            }
+            .and_then(number::parse);
+        }
+        let Some(charged) = self.charged else {
+            return Ok(None);
+        };
+        let moved = charged.abs_diff(self.stat_charged);
+        let much = moved >= MOVED_BYTES && moved >= self.stat_charged / MOVED_PART;
+        if due || (self.pace == Pace::Held && much) {
+            let path = hierarchy
+                .dir(Controller::Memory, &self.relative)
+                .join("memory.stat");
+            let parse = match hierarchy.version() {
+                Version::V1 => memory_stat::parse_v1,
+                Version::V2 => memory_stat::parse_v2,
+            };
+            self.stat = read_once(buffer, &path)?.map(parse).unwrap_or_default();
+            self.stat_charged = charged;
+        }
+        let droppable = self
+            .stat
+            .inactive_file
+            .saturating_add(self.stat.active_file)
+            .saturating_add(self.stat.slab_reclaimable);
+        Ok(Some(MemoryUse {
+            usage: charged,
+            working_set: charged.saturating_sub(self.stat.inactive_file),
+            resident: charged.saturating_sub(droppable),
+        }))
+    }
+
+    /// Gives its descriptors back.
+    pub(super) fn close(self, descriptors: &mut Descriptors) {
+        for kept in [self.cpu, self.throttling, self.memory] {
+            kept.close(descriptors);
+        }
+    }
+}
+
+/// Where a group's CPU time is.
+pub(super) fn cpu_file(hierarchy: &Hierarchy) -> (Controller, &'static str) {
+    match hierarchy.version() {
+        Version::V1 => (Controller::Cpuacct, "cpuacct.usage"),
+        Version::V2 => (Controller::Cpu, "cpu.stat"),
+    }
+}
+
+fn charge_file(hierarchy: &Hierarchy) -> &'static str {
+    match hierarchy.version() {
+        Version::V1 => "memory.usage_in_bytes",
+        Version::V2 => "memory.current",
+    }
+}
+
+fn throttling(stat: cpu_stat::CpuStat) -> Option<Throttling> {
+    Some(Throttling {
+        periods: stat.nr_periods?,
+        throttled: stat.nr_throttled?,
+        nanos: stat.throttled_nanos?,
+    })
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const SECOND: u64 = 1_000_000_000;
+
+    struct Tree {
+        root: tempfile::TempDir,
+        hierarchy: Hierarchy,
+        buffer: Buffer,
+        descriptors: Descriptors,
+    }
+
+    impl Tree {
+        fn new(version: Version) -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let base = root.path().join("sys/fs/cgroup");
+            let files: &[(&str, &str)] = match version {
+                Version::V1 => &[
+                    ("cpu/cpu.shares", "1024"),
+                    ("cpuacct/cpuacct.usage", "0"),
+                    ("memory/memory.usage_in_bytes", "0"),
+                    (
+                        "cpu/g/cpu.stat",
+                        "nr_periods 4\nnr_throttled 1\nthrottled_time 9\n",
+                    ),
+                    ("cpuacct/g/cpuacct.usage", "77\n"),
+                ],
+                Version::V2 => &[
+                    ("cgroup.controllers", ""),
+                    (
+                        "g/cpu.stat",
+                        "usage_usec 7\nnr_periods 4\nnr_throttled 1\nthrottled_usec 2\n",
+                    ),
+                ],
+            };
+            for (file, text) in files {
+                let path = base.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            let tree = Self {
+                hierarchy: Hierarchy::detect(root.path()).unwrap(),
+                root,
+                buffer: Buffer::default(),
+                descriptors: Descriptors::new(100),
+            };
+            tree.memory(100 * MIB, 30 * MIB);
+            tree
+        }
+
+        fn memory(&self, charged: u64, inactive: u64) {
+            let dir = self.hierarchy.dir(Controller::Memory, Path::new("g"));
+            fs::create_dir_all(&dir).unwrap();
+            let prefix = if self.hierarchy.version() == Version::V1 {
+                "total_"
+            } else {
+                ""
+            };
+            fs::write(dir.join(charge_file(&self.hierarchy)), charged.to_string()).unwrap();
+            fs::write(
+                dir.join("memory.stat"),
+                format!("{prefix}inactive_file {inactive}\n{prefix}active_file {MIB}\n"),
+            )
+            .unwrap();
+        }
+
+        fn open(&mut self, pace: Pace) -> Group {
+            Group::open(
+                &self.hierarchy,
+                Path::new("g"),
+                pace,
+                0,
+                0,
+                &mut self.descriptors,
+            )
+            .unwrap()
+        }
+
+        fn sample(&mut self, group: &mut Group, seconds: u64) -> GroupUsage {
+            group
+                .sample(seconds * SECOND, &self.hierarchy, &mut self.buffer)
+                .unwrap()
+        }
+    }
+
+    #[test]
+    fn both_versions_give_the_same_as_one_reading_of_everything() {
+        for version in [Version::V1, Version::V2] {
+            let mut tree = Tree::new(version);
+            let whole = crate::cgroup::read_group(&tree.hierarchy, Path::new("g")).unwrap();
+            let mut held = tree.open(Pace::Held);
+            assert_eq!(tree.sample(&mut held, 0), whole, "{version}");
+            let mut reported = tree.open(Pace::Reported);
+            let sampled = tree.sample(&mut reported, 0);
+            assert_eq!(
+                (sampled.cpu_nanos, sampled.memory),
+                (whole.cpu_nanos, whole.memory),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_held_pods_memory_follows_its_charge() {
+        for version in [Version::V1, Version::V2] {
+            let mut tree = Tree::new(version);
+            let mut group = tree.open(Pace::Held);
+            let working_set = |tree: &mut Tree, group: &mut Group, seconds| {
+                tree.sample(group, seconds).memory.unwrap().working_set / MIB
+            };
+            assert_eq!(working_set(&mut tree, &mut group, 0), 70);
+            // The charge grows: read again, and so is what it is made of.
+            tree.memory(120 * MIB, 10 * MIB);
+            assert_eq!(working_set(&mut tree, &mut group, 1), 110);
+            // It does not move, but what it is made of does: seen within ten seconds.
+            tree.memory(120 * MIB, 50 * MIB);
+            assert_eq!(working_set(&mut tree, &mut group, 2), 110);
+            assert_eq!(working_set(&mut tree, &mut group, 12), 70);
+        }
+    }
+
+    #[test]
+    fn other_pods_memory_is_read_seldom() {
+        let mut tree = Tree::new(Version::V2);
+        let mut group = tree.open(Pace::Reported);
+        assert_eq!(tree.sample(&mut group, 0).memory.unwrap().usage, 100 * MIB);
+        tree.memory(500 * MIB, 0);
+        assert_eq!(tree.sample(&mut group, 9).memory.unwrap().usage, 100 * MIB);
+        assert_eq!(tree.sample(&mut group, 10).memory.unwrap().usage, 500 * MIB);
+        tree.memory(600 * MIB, 0);
+        assert_eq!(tree.sample(&mut group, 19).memory.unwrap().usage, 500 * MIB);
+        assert_eq!(tree.sample(&mut group, 20).memory.unwrap().usage, 600 * MIB);
+    }
+
+    #[test]
+    fn slow_readings_are_spread() {
+        let tree = Tree::new(Version::V2);
+        let mut descriptors = Descriptors::new(100);
+        let mut due: Vec<u64> = (0..10)
+            .map(|order| {
+                let mut group = Group::open(
+                    &tree.hierarchy,
+                    Path::new("g"),
+                    Pace::Reported,
+                    order,
+                    100 * SECOND,
+                    &mut descriptors,
+                )
+                .unwrap();
+                group
+                    .sample(100 * SECOND, &tree.hierarchy, &mut Buffer::default())
+                    .unwrap();
+                group.due_nanos / SECOND
+            })
+            .collect();
+        due.sort_unstable();
+        due.dedup();
+        assert_eq!(due.len(), 10, "{due:?}");
+        assert!(due.iter().all(|due| (101..=110).contains(due)), "{due:?}");
+    }
+
+    #[test]
+    fn a_group_that_is_gone_says_so() {
+        let mut tree = Tree::new(Version::V2);
+        let mut group = tree.open(Pace::Reported);
+        let dir = tree.root.path().join("sys/fs/cgroup/g");
+        fs::remove_dir_all(dir).unwrap();
+        // A plain file lives on while it is open; the kernel's does not. Memory is not kept open here and is seen to be gone.
+        assert_eq!(tree.sample(&mut group, 0).memory, None);
+    }
+}

@@ -1,0 +1,467 @@
+//! Reads every counter once a tick, without allocating: files stay open, texts go through one buffer, and the two last readings live in two
+//! places that are used in turn. Only pods that come and go allocate.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    counters::{Counters, Machine, PodCounters},
+    group::{Group, Pace},
+    listing::Listing,
+    open::{Buffer, Descriptors, Kept},
+    service::MachineUsage,
+    usage::Usage,
+};
+use crate::{
+    cgroup::{Hierarchy, KubeClass, Kubepods, PodDir, PodUid, Version, file::FileError},
+    kernel::{cpu_stat, meminfo, number, proc_stat, proc_stat::TICKS_PER_SECOND},
+};
+
+/// Class groups whose CPU time tells what ended pods used.
+const CLASSES: [KubeClass; 2] = [KubeClass::Burstable, KubeClass::BestEffort];
+
+/// Why there is no sample.
+#[derive(Debug, thiserror::Error)]
+pub enum SampleError {
+    /// The machine's own files.
+    #[error(transparent)]
+    Machine(#[from] FileError),
+    /// kubelet's tree is gone, to be looked for again.
+    #[error("kubelet's cgroups cannot be listed")]
+    Lost(#[source] io::Error),
+}
+
+/// CPU time at one moment, from the cheapest files that tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// The machine, or kubelet's tree. Nanoseconds.
+    pub whole: u64,
+    /// Best-effort pods. Nanoseconds.
+    pub best_effort: u64,
+}
+
+/// Open files and the two last readings.
+#[derive(Debug)]
+pub struct Sampler {
+    root: PathBuf,
+    buffer: Buffer,
+    descriptors: Descriptors,
+    stat: Kept,
+    meminfo: Kept,
+    tree: Option<Tree>,
+    now: Counters,
+    before: Counters,
+    readings: u8,
+}
+
+/// kubelet's tree.
+#[derive(Debug)]
+struct Tree {
+    hierarchy: Hierarchy,
+    kubepods: Kubepods,
+    /// The whole machine's group: the root of the hierarchy, where the kernel keeps CPU time there.
+    machine: Kept,
+    listing: Listing,
+    top: Group,
+    classes: [Option<Group>; CLASSES.len()],
+    pods: BTreeMap<PodUid, (KubeClass, Group)>,
+    /// The listing changed since `pods` was brought to it.
+    stale: bool,
+}
+
+impl Sampler {
+    /// Samples the node whose `/proc` and `/sys` are under `root`.
+    pub fn new(root: PathBuf, descriptors: Descriptors) -> Self {
+        Self {
+            root,
+            buffer: Buffer::default(),
+            descriptors,
+            stat: Kept::Missing,
+            meminfo: Kept::Missing,
+            tree: None,
+            now: Counters::default(),
+            before: Counters::default(),
+            readings: 0,
+        }
+    }
+
+    /// Reads everything. A pod whose group vanishes meanwhile is left out; files that cannot be read for another reason are reported through
+    /// `problem` and cost that pod's numbers only.
+    pub fn sample(
+        &mut self,
+        now_nanos: u64,
+        hierarchy: &Hierarchy,
+        kubepods: &Kubepods,
+        mut problem: impl FnMut(FileError),
+    ) -> Result<(), SampleError> {
+        let machine = self.machine()?;
+        self.refresh(now_nanos, hierarchy, kubepods)?;
+        let Self {
+            buffer,
+            descriptors,
+            tree: Some(tree),
+            now,
+            before,
+            readings,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        if tree.stale {
+            tree.open_pods(now_nanos, descriptors, &mut problem);
+        }
+        std::mem::swap(now, before);
+        *readings = readings.saturating_add(1);
+        now.at_nanos = now_nanos;
+        now.machine = machine;
+        tree.sample(now_nanos, buffer, now, problem);
+        Ok(())
+    }
+
+    /// The last reading.
+    pub fn counters(&self) -> Option<&Counters> {
+        (self.readings > 0).then_some(&self.now)
+    }
+
+    /// What was used between the last two readings, written over `usage`; false where there are not two.
+    pub fn usage(&self, usage: &mut Usage) -> bool {
+        self.readings > 1 && usage.update(&self.before, &self.now)
+    }
+
+    /// Forgets the tree and both readings: what comes next is not to be compared with them.
+    pub fn forget(&mut self) {
+        if let Some(tree) = self.tree.take() {
+            tree.close(&mut self.descriptors);
+        }
+        self.readings = 0;
+        self.now = Counters::default();
+        self.before = Counters::default();
+    }
+
+    /// Looks for groups that came or went; true when some did.
+    pub fn refresh(
+        &mut self,
+        now_nanos: u64,
+        hierarchy: &Hierarchy,
+        kubepods: &Kubepods,
+    ) -> Result<bool, SampleError> {
+        let same = self
+            .tree
+            .as_ref()
+            .is_some_and(|tree| tree.hierarchy == *hierarchy && tree.kubepods == *kubepods);
+        if !same {
+            self.forget();
+            self.tree = Some(Tree::open(
+                now_nanos,
+                hierarchy,
+                kubepods,
+                &mut self.descriptors,
+            )?);
+        }
+        let Some(tree) = &mut self.tree else {
+            return Ok(false);
+        };
+        let changed = tree
+            .listing
+            .refresh(now_nanos, hierarchy, kubepods)
+            .map_err(SampleError::Lost)?;
+        tree.stale |= changed;
+        Ok(changed)
+    }
+
+    /// The groups of pods, as of the last refresh.
+    pub fn dirs(&self) -> &[PodDir] {
+        self.tree.as_ref().map_or(&[], |tree| tree.listing.dirs())
+    }
+
+    /// Readable when a group came or went.
+    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.tree.as_ref()?.listing.changes()
+    }
+
+    /// Whether some files are opened for each reading, because the process may not have enough descriptors.
+    pub fn short_of_descriptors(&self) -> bool {
+        self.descriptors.short()
+    }
+
+    /// CPU time now, in two readings; `None` where it cannot be told. `outside`: pods of other classes to be counted as best-effort.
+    pub fn glance(&mut self, basis: MachineUsage, outside: &[PodUid]) -> Option<CpuTimes> {
+        let tree = self.tree.as_ref()?;
+        let hierarchy = &tree.hierarchy;
+        let whole = match basis {
+            MachineUsage::Kubepods => tree.top.cpu_nanos(hierarchy, &mut self.buffer).ok()??,
+            MachineUsage::Proc => match tree.machine_nanos(&mut self.buffer) {
+                Some(nanos) => nanos,
+                None => self
+                    .machine_stat()
+                    .ok()?
+                    .busy_ticks
+                    .saturating_mul(1_000_000_000 / TICKS_PER_SECOND),
+            },
+        };
+        let tree = self.tree.as_ref()?;
+        let class = tree.class(KubeClass::BestEffort);
+        let mut best_effort = 0_u64;
+        for group in class
+            .into_iter()
+            .map(Some)
+            .chain(outside.iter().map(|uid| tree.pod(uid)))
+        {
+            let nanos = group?.cpu_nanos(&tree.hierarchy, &mut self.buffer).ok()?;
+            best_effort = best_effort.saturating_add(nanos.unwrap_or(0));
+        }
+        Some(CpuTimes { whole, best_effort })
+    }
+
+    fn machine(&mut self) -> Result<Machine, FileError> {
+        let stat = self.machine_stat()?;
+        let memory = read_machine_file(
+            &self.root,
+            "proc/meminfo",
+            &mut self.meminfo,
+            &mut self.buffer,
+            &mut self.descriptors,
+            meminfo::parse,
+        )?;
+        Ok(Machine { stat, memory })
+    }
+
+    fn machine_stat(&mut self) -> Result<proc_stat::ProcStat, FileError> {
+        read_machine_file(
+            &self.root,
+            "proc/stat",
+            &mut self.stat,
+            &mut self.buffer,
+            &mut self.descriptors,
+            proc_stat::parse,
+        )
+    }
+}
+
+/// Reads a file of the machine, opening it where it is not open.
+pub(super) fn read_machine_file<T>(
+    root: &Path,
+    file: &str,
+    kept: &mut Kept,
+    buffer: &mut Buffer,
+    descriptors: &mut Descriptors,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, FileError> {
+    if matches!(kept, Kept::Missing) {
+        *kept = Kept::open(&root.join(file), descriptors)?;
+    }
+    let Some(text) = kept.read(buffer, || root.join(file))? else {
+        return Err(FileError::Read {
+            path: root.join(file),
+            source: io::ErrorKind::NotFound.into(),
+        });
+    };
+    parse(text).ok_or_else(|| FileError::Parse {
+        path: root.join(file),
+        text: text.chars().take(80).collect(),
+    })
+}
+
+impl Tree {
+    fn open(
+        now_nanos: u64,
+        hierarchy: &Hierarchy,
+        kubepods: &Kubepods,
+        descriptors: &mut Descriptors,
+    ) -> Result<Self, FileError> {
+        let (controller, file) = super::group::cpu_file(hierarchy);
+        let machine = hierarchy.mount(controller).join(file);
+        Ok(Self {
+            machine: Kept::open(&machine, descriptors)?,
+            top: Group::open(
+                hierarchy,
+                kubepods.relative(),
+                Pace::Held,
+                0,
+                now_nanos,
+                descriptors,
+            )?,
+            hierarchy: hierarchy.clone(),
+            kubepods: kubepods.clone(),
+            listing: Listing::default(),
+            classes: [const { None }; CLASSES.len()],
+            pods: BTreeMap::new(),
+            stale: true,
+        })
+    }
+
+    fn close(self, descriptors: &mut Descriptors) {
+        self.machine.close(descriptors);
+        let pods = self.pods.into_values().map(|(_, group)| group);
+        for group in self
+            .classes
+            .into_iter()
+            .flatten()
+            .chain([self.top])
+            .chain(pods)
+        {
+            group.close(descriptors);
+        }
+    }
+
+    fn class(&self, class: KubeClass) -> Option<&Group> {
+        let at = CLASSES.iter().position(|of| *of == class)?;
+        self.classes.get(at)?.as_ref()
+    }
+
+    fn pod(&self, uid: &PodUid) -> Option<&Group> {
+        self.pods.get(uid).map(|(_, group)| group)
+    }
+
+    /// CPU time of the root group. Version 2 has it since 5.10; nanoseconds since boot either way.
+    fn machine_nanos(&self, buffer: &mut Buffer) -> Option<u64> {
+        let (controller, file) = super::group::cpu_file(&self.hierarchy);
+        let path = || self.hierarchy.mount(controller).join(file);
+        let text = self.machine.read(buffer, path).ok()??;
+        match self.hierarchy.version() {
+            Version::V1 => number::parse(text),
+            Version::V2 => cpu_stat::parse_v2(text).usage_nanos,
+        }
+        .filter(|nanos| *nanos > 0)
+    }
+
+    /// Opens the groups of new pods, closes those of pods that are gone.
+    fn open_pods(
+        &mut self,
+        now_nanos: u64,
+        descriptors: &mut Descriptors,
+        mut problem: impl FnMut(FileError),
+    ) {
+        self.stale = false;
+        let dirs = self.listing.dirs();
+        let same = |uid: &PodUid, group: &Group| {
+            dirs.binary_search_by(|dir| dir.uid.cmp(uid))
+                .ok()
+                .and_then(|at| dirs.get(at))
+                .is_some_and(|dir| dir.relative == group.relative())
+        };
+        let (kept, gone) = std::mem::take(&mut self.pods)
+            .into_iter()
+            .partition(|(uid, (_, group))| same(uid, group));
+        self.pods = kept;
+        let gone: BTreeMap<PodUid, (KubeClass, Group)> = gone;
+        for (_, group) in gone.into_values() {
+            group.close(descriptors);
+        }
+        for (order, dir) in dirs.iter().enumerate() {
+            if self.pods.contains_key(&dir.uid) {
+                continue;
+            }
+            let pace = match dir.class {
+                KubeClass::BestEffort => Pace::Held,
+                KubeClass::Guaranteed | KubeClass::Burstable => Pace::Reported,
+            };
+            match Group::open(
+                &self.hierarchy,
+                &dir.relative,
+                pace,
+                order,
+                now_nanos,
+                descriptors,
+            ) {
+                Ok(group) => {
+                    self.pods.insert(dir.uid.clone(), (dir.class, group));
+                }
+                Err(error) => problem(error),
+            }
+        }
+        for (slot, class) in self.classes.iter_mut().zip(CLASSES) {
+            // kubelet may have made it anew.
+            if let Some(group) = slot.take() {
+                group.close(descriptors);
+            }
+            let relative = self.kubepods.class_dir(class);
+            match Group::open(
+                &self.hierarchy,
+                &relative,
+                Pace::CpuOnly,
+                0,
+                now_nanos,
+                descriptors,
+            ) {
+                Ok(group) => *slot = Some(group),
+                Err(error) => problem(error),
+            }
+        }
+    }
+
+    fn sample(
+        &mut self,
+        now_nanos: u64,
+        buffer: &mut Buffer,
+        counters: &mut Counters,
+        mut problem: impl FnMut(FileError),
+    ) {
+        let Self {
+            hierarchy,
+            listing,
+            top,
+            classes,
+            pods,
+            ..
+        } = self;
+        counters.pods.retain(|uid, _| pods.contains_key(uid));
+        for (uid, (class, group)) in pods {
+            let usage = match group.sample(now_nanos, hierarchy, buffer) {
+                Ok(usage) if usage.cpu_nanos.is_some() => usage,
+                Ok(_) => {
+                    counters.pods.remove(uid);
+                    listing.doubt();
+                    continue;
+                }
+                Err(error) => {
+                    counters.pods.remove(uid);
+                    listing.doubt();
+                    if !error.is_gone() {
+                        problem(error);
+                    }
+                    continue;
+                }
+            };
+            match counters.pods.get_mut(uid) {
+                Some(pod) => pod.usage = usage,
+                None => {
+                    counters.pods.insert(
+                        uid.clone(),
+                        PodCounters {
+                            class: *class,
+                            relative: group.relative().to_owned(),
+                            usage,
+                        },
+                    );
+                }
+            }
+        }
+        let mut read = |group: &mut Group| match group.sample(now_nanos, hierarchy, buffer) {
+            Ok(usage) => usage,
+            Err(error) => {
+                listing.doubt();
+                if !error.is_gone() {
+                    problem(error);
+                }
+                crate::cgroup::GroupUsage::default()
+            }
+        };
+        for (slot, class) in classes.iter_mut().zip(CLASSES) {
+            match slot.as_mut().and_then(|group| read(group).cpu_nanos) {
+                Some(nanos) => {
+                    counters.classes.insert(class, nanos);
+                }
+                None => {
+                    counters.classes.remove(&class);
+                }
+            }
+        }
+        counters.kubepods = read(top);
+    }
+}
