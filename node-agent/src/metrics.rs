@@ -49,6 +49,7 @@ pub struct AgentMetrics {
     reflex: Histogram,
     missed_ticks: Counter,
     surges: Counter,
+    pressed: Counter,
     reports: Family<ResultLabel, Counter>,
     evictions: Family<ResultLabel, Counter>,
 }
@@ -66,6 +67,7 @@ impl AgentMetrics {
             reflex: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             missed_ticks: Counter::default(),
             surges: Counter::default(),
+            pressed: Counter::default(),
             reports: Family::default(),
             evictions: Family::default(),
         };
@@ -106,6 +108,11 @@ impl AgentMetrics {
                 "agent_surges",
                 "Surges of services that lowered the ceiling between two samples",
                 of.surges,
+            );
+            r.register(
+                "agent_pressure_events",
+                "Times a pressure trigger of services woke the agent",
+                of.pressed,
             );
             r.register(
                 "agent_reports",
@@ -162,6 +169,11 @@ impl AgentMetrics {
     /// A surge between two samples.
     pub fn surge(&self) {
         self.surges.inc();
+    }
+
+    /// A pressure trigger fired.
+    pub fn pressed(&self) {
+        self.pressed.inc();
     }
 
     /// A report; `result` is a fixed word.

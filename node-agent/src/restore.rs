@@ -51,6 +51,7 @@ pub fn restore(root: &Path, state_dir: &Path, stand_down: bool) -> Result<Restor
         Records::stand_down(state_dir)?;
     }
     let (mut records, _) = Records::load(state_dir)?;
+    crate::reflex::forget_peaks(state_dir);
     Ok(restore_all(&hierarchy, &mut records)?)
 }
 

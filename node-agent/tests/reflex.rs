@@ -1,5 +1,6 @@
 //! The reflex against fixture trees of both cgroup versions and both drivers: pods in, files out.
 
+mod allocations;
 mod node;
 mod thread;
 

@@ -1,5 +1,7 @@
 //! Between samples: pods that just started, and surges.
 
+use std::time::Duration;
+
 use katalyst_core::{
     reclaimed::Reclaimed,
     units::{Bytes, Millicpu},
@@ -33,15 +35,39 @@ impl Reflex {
         !self.known.is_empty() && self.between_samples(now_nanos, index, false)
     }
 
+    /// Time until the next glance; `None` while there is no batch to hold.
+    pub fn glance_pause(&self, now_nanos: u64) -> Option<Duration> {
+        (!self.known.is_empty()).then(|| self.pace.pause(now_nanos))
+    }
+
+    /// A pressure trigger fired: services wait for CPU.
+    pub fn pressed(&mut self, now_nanos: u64) {
+        self.metrics.pressed();
+        self.pace.alert(now_nanos);
+    }
+
     fn between_samples(&mut self, now_nanos: u64, index: &PodIndex, arrivals: bool) -> bool {
         let Some(located) = self.locate.get(|| index.uids()) else {
+            self.sampler.forget();
             return false;
         };
+        // Whatever follows: news of groups that nobody takes would wake the thread without end.
+        if arrivals
+            && self
+                .sampler
+                .refresh(now_nanos, &located.hierarchy, &located.kubepods)
+                .is_err()
+        {
+            return false;
+        }
         let (Some(standing), Some(mut usage)) = (self.standing, self.last.take()) else {
             return false;
         };
-        let arrived = arrivals && self.arrivals(now_nanos, &located, index, &mut usage);
+        let arrived = arrivals && self.arrivals(&located, index, &mut usage);
         let surge = self.surge(now_nanos, &usage);
+        if surge.is_some() {
+            self.pace.alert(now_nanos);
+        }
         let ceiling = match surge {
             Some(service) => {
                 self.metrics.surge();
@@ -64,31 +90,14 @@ impl Reflex {
     }
 
     /// Adds pods whose groups appeared since the last sample; true when one is reclaimed.
-    fn arrivals(
-        &mut self,
-        now_nanos: u64,
-        located: &Located,
-        index: &PodIndex,
-        usage: &mut Usage,
-    ) -> bool {
-        let Located {
-            hierarchy,
-            kubepods,
-        } = located;
-        if self
-            .sampler
-            .refresh(now_nanos, hierarchy, kubepods)
-            .is_err()
-        {
-            return false;
-        }
+    fn arrivals(&mut self, located: &Located, index: &PodIndex, usage: &mut Usage) -> bool {
         self.known.learn(index);
         let mut found = false;
         for dir in self.sampler.dirs() {
             if !self.known.contains(&dir.uid) || usage.pods.contains_key(&dir.uid) {
                 continue;
             }
-            let Ok(group) = read_group(hierarchy, &dir.relative) else {
+            let Ok(group) = read_group(&located.hierarchy, &dir.relative) else {
                 continue;
             };
             let pod = PodUsage {
@@ -106,10 +115,12 @@ impl Reflex {
 
     /// What services use now, where that is far above what the ceiling was made for.
     fn surge(&mut self, now_nanos: u64, usage: &Usage) -> Option<Millicpu> {
+        let began = std::time::Instant::now();
         let times = self
             .sampler
-            .glance(self.config.machine_usage, &self.between.outside)?;
-        let rates = self.glances.push(now_nanos, times)?;
+            .glance(self.config.machine_usage, &self.between.outside);
+        self.pace.cost(began.elapsed());
+        let rates = self.glances.push(now_nanos, times?)?;
         let others = self.between.others;
         let recent = self.peaks.recent(now_nanos as f64 / 1e9);
         is_surge(rates.long + others, recent.cpu, usage.capacity.cpu)

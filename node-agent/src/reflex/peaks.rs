@@ -5,6 +5,7 @@ use katalyst_core::{
     reclaimed::Reclaimed,
     units::{Bytes, Millicpu},
 };
+use serde::{Deserialize, Serialize};
 
 /// One window over both resources.
 #[derive(Debug, Clone)]
@@ -32,6 +33,19 @@ impl Window {
             memory: Bytes::new(self.memory.peak(now).unwrap_or(0)),
         }
     }
+}
+
+/// The long window on disk: for how long it was measured, and each slot's highest value with its age, seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedPeaks {
+    /// Seconds.
+    pub filled_seconds: f64,
+    /// Samples.
+    pub samples: u64,
+    /// Age in seconds, thousandths of a CPU.
+    pub cpu: Vec<(f64, u64)>,
+    /// Age in seconds, bytes.
+    pub memory: Vec<(f64, u64)>,
 }
 
 /// Both windows.
@@ -76,6 +90,32 @@ impl Peaks {
     /// Highest use of the long window.
     pub fn window(&self, now: f64) -> Reclaimed {
         self.window.peak(now)
+    }
+
+    /// The long window as it is kept on disk.
+    pub fn saved(&self, now: f64) -> SavedPeaks {
+        SavedPeaks {
+            filled_seconds: self.filled_seconds(now),
+            samples: self.samples(),
+            cpu: self.window.cpu.entries(now).collect(),
+            memory: self.window.memory.entries(now).collect(),
+        }
+    }
+
+    /// Adds what an earlier run saw; its entries are older by `away` seconds now. It can only raise the peak, so however wrong it is, it never raises an offer.
+    pub fn restore(&mut self, now: f64, away: f64, saved: &SavedPeaks) {
+        let older = |entries: &[(f64, u64)]| -> Vec<(f64, u64)> {
+            entries
+                .iter()
+                .map(|(age, value)| (age + away, *value))
+                .collect()
+        };
+        let filled = saved.filled_seconds;
+        self.window.cpu.restore(now, filled, older(&saved.cpu));
+        self.window
+            .memory
+            .restore(now, filled, older(&saved.memory));
+        self.samples = self.samples.saturating_add(saved.samples);
     }
 
     /// Length of the long window, seconds.

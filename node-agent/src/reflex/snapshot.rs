@@ -3,14 +3,14 @@
 use katalyst_core::{qos::Level, reclaimed::Reclaimed, units::Bytes};
 use serde::Serialize;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::locate::Located;
 use crate::{
     cgroup::{KubeClass, PodUid},
     hold::PodLimits,
     pods::{PodIndex, PodInfo},
-    sample::{Split, Usage},
+    sample::{NumaUsage, Split, Usage},
 };
 
 /// The result of a tick.
@@ -36,6 +36,10 @@ pub struct Snapshot {
     pub service_peak: ServicePeakView,
     /// The ceiling.
     pub ceiling: CeilingView,
+    /// What finds a surge of services between samples, and why not more than that.
+    pub surge_watch: String,
+    /// Use of each NUMA node.
+    pub numa: Vec<NumaUsage>,
     /// Use of each level's pods.
     pub levels: Vec<LevelUsage>,
     /// Every pod with a group.
@@ -75,6 +79,9 @@ pub struct LevelUsage {
     pub level: Level,
     /// CPU and working set.
     pub usage: Reclaimed,
+    /// Its memory on each NUMA node, by the kernel's count of each pod's pages; empty on a machine of one node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub memory_nodes: BTreeMap<u32, Bytes>,
     /// `namespace/name` of its pods.
     pub pods: Vec<String>,
 }
@@ -95,12 +102,19 @@ pub struct PodView {
     pub usage: Reclaimed,
     /// Part of the enforcement intervals in which it ran out of quota.
     pub throttled_part: f64,
+    /// Its memory on each NUMA node, at most half a minute old; empty on a machine of one node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub memory_nodes: BTreeMap<u32, Bytes>,
 }
 
 /// What a tick has besides its usage.
 pub(super) struct Parts {
     pub(super) located: Arc<Located>,
     pub(super) split: Split,
+    pub(super) numa: Vec<NumaUsage>,
+    pub(super) surge_watch: String,
+    /// Each pod's memory on each NUMA node.
+    pub(super) memory_nodes: BTreeMap<PodUid, BTreeMap<u32, Bytes>>,
     pub(super) recent_peak: Reclaimed,
     pub(super) service_peak: ServicePeakView,
     pub(super) ceiling: CeilingView,
@@ -113,6 +127,9 @@ impl Snapshot {
         let Parts {
             located,
             split,
+            numa,
+            surge_watch,
+            mut memory_nodes,
             recent_peak,
             service_peak,
             ceiling,
@@ -128,15 +145,20 @@ impl Snapshot {
                     cpu: pod.cpu,
                     memory: Bytes::new(pod.memory.working_set),
                 };
+                let nodes = memory_nodes.remove(uid).unwrap_or_default();
                 if let Some(info) = info {
                     match levels.iter_mut().find(|group| group.level == info.level) {
                         Some(group) => {
                             group.usage = group.usage + used;
+                            for (node, bytes) in &nodes {
+                                *group.memory_nodes.entry(*node).or_default() += *bytes;
+                            }
                             group.pods.push(info.full_name());
                         }
                         None => levels.push(LevelUsage {
                             level: info.level,
                             usage: used,
+                            memory_nodes: nodes.clone(),
                             pods: vec![info.full_name()],
                         }),
                     }
@@ -148,6 +170,7 @@ impl Snapshot {
                     class: pod.class,
                     usage: used,
                     throttled_part: pod.throttled_part,
+                    memory_nodes: nodes,
                 }
             })
             .collect();
@@ -159,6 +182,8 @@ impl Snapshot {
             machine: usage.machine,
             service: split.service,
             reclaimed: split.reclaimed,
+            surge_watch,
+            numa,
             recent_peak,
             service_peak,
             ceiling,

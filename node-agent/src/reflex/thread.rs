@@ -1,7 +1,15 @@
 //! The thread: samples on a steady monotonic beat, and between them whatever wakes it.
 //!
-//! It sleeps in one `poll` and wakes for a request of another thread or a change of the pod index (the inbox's bell), and for the next
-//! look or sample (the timeout).
+//! It sleeps in one `poll`. What wakes it, and what it does then:
+//!
+//! | | |
+//! |---|---|
+//! | a request of another thread, a change of the pod index (the inbox's bell) | runs the request; looks for new pods |
+//! | a pod's group that came or went (inotify) | looks for new pods |
+//! | services that wait for CPU (pressure triggers) | glances for a surge, and then more often |
+//! | the next glance (the timeout) | glances for a surge |
+//! | the next look | looks for new pods and surges: the backstop for all of the above |
+//! | the next sample | samples everything |
 
 use std::{
     sync::Arc,
@@ -16,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Inbox, Mailbox, Reflex, Snapshot, Turn};
 use crate::{metrics::AgentMetrics, pods::PodIndex};
 
-/// Time between looks: a pod that just started, and a surge of services, are answered within this time.
+/// Time between looks that nothing asked for, and between the first two samples.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What the thread takes from and gives to the rest of the process.
@@ -43,6 +51,7 @@ impl Thread {
         let epoch = Instant::now();
         let mut next_sample = epoch;
         let mut next_look = epoch;
+        let mut woken = Woken::default();
         let mut known = Arc::clone(&self.pods.borrow());
         while !self.stopping.is_cancelled() {
             let now = Instant::now();
@@ -54,18 +63,35 @@ impl Thread {
                 index: &index,
             };
             self.inbox.run(&mut reflex, &turn);
+            if woken.pressed {
+                reflex.pressed(now_nanos);
+            }
+            let arrivals = woken.groups || !Arc::ptr_eq(&known, &index);
             if now >= next_sample {
                 next_sample = self.sample(&mut reflex, &turn, now, next_sample);
                 next_look = now + LOOK;
-            } else if now >= next_look || !Arc::ptr_eq(&known, &index) {
-                if reflex.look(now_nanos, &index) {
+            } else {
+                let acted = if arrivals || now >= next_look {
+                    next_look = now + LOOK;
+                    reflex.look(now_nanos, &index)
+                } else if woken.pressed || woken.timeout {
+                    reflex.glance(now_nanos, &index)
+                } else {
+                    false
+                };
+                if acted {
                     self.metrics.tick(now.elapsed().as_secs_f64());
                 }
-                next_look = now + LOOK;
             }
             known = index;
-            self.wait(next_sample.min(next_look))?;
+            let mut until = next_sample.min(next_look);
+            if let Some(pause) = reflex.glance_pause(now_nanos) {
+                until = until.min(now + pause);
+            }
+            woken = self.wait(&mut reflex, until)?;
         }
+        let at_end = Instant::now().saturating_duration_since(epoch);
+        reflex.save_peaks(u64::try_from(at_end.as_nanos()).unwrap_or(u64::MAX));
         Ok(())
     }
 
@@ -100,20 +126,58 @@ impl Thread {
         next + self.interval.saturating_mul(missed)
     }
 
-    /// Sleeps until somebody rings, or `until`.
-    fn wait(&self, until: Instant) -> Result<(), BoxError> {
+    /// Sleeps until something happens, or `until`.
+    fn wait(&self, reflex: &mut Reflex, until: Instant) -> Result<Woken, BoxError> {
         let pause = until.saturating_duration_since(Instant::now());
         let timeout = Timespec {
             tv_sec: i64::try_from(pause.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(pause.subsec_nanos()),
         };
-        let mut fds = [PollFd::from_borrowed_fd(self.inbox.bell(), PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            // A signal: look at the clock again.
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(errno) => Err(format!("the reflex thread cannot wait: {errno}").into()),
+        let mut woken = Woken::default();
+        let mut dead: Vec<usize> = Vec::new();
+        {
+            let groups = reflex.sampler.changes();
+            let first_trigger = 1 + usize::from(groups.is_some());
+            let mut fds: Vec<PollFd<'_>> = std::iter::once(self.inbox.bell())
+                .chain(groups)
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+                .chain(
+                    reflex
+                        .triggers
+                        .fds()
+                        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)),
+                )
+                .collect();
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(0) => woken.timeout = true,
+                // A signal: look at the clock again.
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(format!("the reflex thread cannot wait: {errno}").into());
+                }
+            }
+            for (at, fd) in fds.iter().enumerate() {
+                let seen = fd.revents();
+                match at.checked_sub(first_trigger) {
+                    None => woken.groups |= at > 0 && !seen.is_empty(),
+                    Some(trigger) if seen.contains(PollFlags::ERR) => dead.push(trigger),
+                    Some(_) => woken.pressed |= seen.contains(PollFlags::PRI),
+                }
+            }
         }
+        if !dead.is_empty() {
+            reflex.triggers.drop_dead(|at| dead.contains(&at));
+        }
+        Ok(woken)
     }
+}
+
+/// What ended a sleep.
+#[derive(Debug, Clone, Copy, Default)]
+struct Woken {
+    timeout: bool,
+    groups: bool,
+    pressed: bool,
 }
 
 /// Wakes the thread when the pod index changes, so that a new pod does not wait for the next look, and when the process ends.

@@ -9,13 +9,17 @@ use katalyst_core::{
 };
 
 use super::{
+    checkpoint::Checkpoint,
     config::ReflexConfig,
     held::Known,
     locate::{Locate, Located},
     look::Between,
+    numa::KnownMachine,
+    pace::Pace,
     peaks::Peaks,
     snapshot::{CeilingView, Parts, ServicePeakView, Snapshot},
     surge::Glances,
+    triggers::{Triggers, Without},
 };
 use crate::{
     cgroup::{Controller, PodUid, file::FileError},
@@ -31,6 +35,10 @@ use crate::{
 const NOTICE_PROC: &str = "machine";
 /// Subject of the notice while files are opened for each reading.
 const NOTICE_DESCRIPTORS: &str = "file descriptors";
+/// Subject of the notice while the service peak is not kept.
+const NOTICE_PEAKS: &str = "service peak";
+/// Subject of the notice while there are no pressure triggers.
+const NOTICE_TRIGGERS: &str = "psi triggers";
 
 /// The ceiling in force.
 #[derive(Debug, Clone, Copy)]
@@ -46,10 +54,16 @@ pub struct Reflex {
     pub(super) metrics: AgentMetrics,
     pub(super) locate: Locate,
     pub(super) peaks: Peaks,
+    checkpoint: Option<Checkpoint>,
     pub(super) sampler: Sampler,
+    pub(super) machine: KnownMachine,
     pub(super) last: Option<Usage>,
     pub(super) between: Between,
     pub(super) glances: Glances,
+    pub(super) pace: Pace,
+    pub(super) triggers: Triggers,
+    /// What finds a surge between samples, for a person.
+    surge_watch: String,
     pub(super) standing: Option<Standing>,
     pub(super) known: Known,
     /// The quota each held pod has.
@@ -61,10 +75,17 @@ impl Reflex {
     /// Loads the records; an unusable state directory is a notice, and holding goes on without.
     pub fn new(
         config: ReflexConfig,
-        peaks: Peaks,
+        mut peaks: Peaks,
         notices: Notices,
         metrics: AgentMetrics,
     ) -> Self {
+        let checkpoint = (!config.dry_run).then(|| Checkpoint::new(&config.state_dir));
+        if let Some((away, saved)) = checkpoint
+            .as_ref()
+            .and_then(|checkpoint| checkpoint.load(wall_seconds()))
+        {
+            peaks.restore(0.0, away, &saved);
+        }
         let executor = Executor::new(
             config.state_dir.clone(),
             config.dry_run,
@@ -83,9 +104,14 @@ impl Reflex {
             notices,
             metrics,
             peaks,
+            checkpoint,
+            machine: KnownMachine::default(),
             last: None,
             between: Between::default(),
             glances: Glances::default(),
+            pace: Pace::default(),
+            triggers: Triggers::default(),
+            surge_watch: String::new(),
             standing: None,
             quotas: BTreeMap::new(),
             executor,
@@ -95,7 +121,10 @@ impl Reflex {
     /// Samples, decides, writes. `None` until there are two readings, and while the cgroups or `/proc` cannot be read.
     pub fn tick(&mut self, now_nanos: u64, index: &PodIndex) -> Option<Snapshot> {
         self.locate.doubt(now_nanos, index, self.sampler.dirs());
-        let located = self.locate.get(|| index.uids())?;
+        let Some(located) = self.locate.get(|| index.uids()) else {
+            self.sampler.forget();
+            return None;
+        };
         // Used again, so that a steady node allocates nothing for it.
         let mut usage = self.last.take().unwrap_or_default();
         self.read(now_nanos, &located)?;
@@ -124,15 +153,27 @@ impl Reflex {
         let ceiling = self.ceiling(usage.capacity, parts.service, now_nanos);
         let limits = self.hold(&located, index, &usage, ceiling.value);
 
+        if self
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.due(seconds))
+        {
+            self.save_peaks(now_nanos);
+        }
         self.prepare_glances(now_nanos, &usage);
+        self.follow_triggers(&located);
 
         self.metrics.set_usage("machine", usage.machine);
         self.metrics.set_usage("service", parts.service);
         self.metrics.set_usage("reclaimed", parts.reclaimed);
         self.metrics.set_ceiling(ceiling.value, limits.len());
+        let numa = self.numa(now_nanos, &usage, &parts);
         let parts = Parts {
             located,
             split: parts,
+            numa,
+            memory_nodes: self.memory_nodes(&usage),
+            surge_watch: self.surge_watch.clone(),
             recent_peak: self.peaks.recent(seconds),
             service_peak: ServicePeakView {
                 window_seconds: self.peaks.window_seconds(),
@@ -172,9 +213,51 @@ impl Reflex {
             Err(SampleError::Lost(_)) => {
                 self.locate.lost();
                 self.sampler.forget();
+                self.glances.clear();
+                self.triggers.clear();
             }
         }
         None
+    }
+
+    /// Keeps the service peak for the next run; also called at the end.
+    pub(super) fn save_peaks(&mut self, now_nanos: u64) {
+        let now = now_nanos as f64 / 1e9;
+        let Some(checkpoint) = &mut self.checkpoint else {
+            return;
+        };
+        let saved = checkpoint.save(now, wall_seconds(), self.peaks.saved(now));
+        self.notices.put(
+            NOTICE_PEAKS,
+            saved.err().map(|error| {
+                format!("cannot be kept in the state directory ({error}); a restart forgets it")
+            }),
+        );
+    }
+
+    /// Keeps the pressure triggers on the groups of services, while there is batch to hold.
+    fn follow_triggers(&mut self, located: &Located) {
+        if self.known.is_empty() {
+            self.triggers.clear();
+            self.notices.clear(NOTICE_TRIGGERS);
+            "no reclaimed pod to hold".clone_into(&mut self.surge_watch);
+            return;
+        }
+        let set = self.triggers.follow(
+            &self.config.root,
+            &located.hierarchy,
+            &located.kubepods,
+            self.sampler.dirs(),
+        );
+        self.pace.set_triggers(set.is_ok());
+        // Counters find a surge as well: only what a person can change is worth a notice.
+        let refused = set.as_ref().err().filter(|without| without.is_refused());
+        self.notices
+            .put(NOTICE_TRIGGERS, refused.map(Without::text));
+        self.surge_watch = match set {
+            Ok(()) => "pressure triggers of services, and counters".to_owned(),
+            Err(without) => without.text(),
+        };
     }
 
     fn limit_capacity(&self, usage: &mut Usage) {
@@ -251,4 +334,9 @@ impl Reflex {
             memory_reason: memory.reason.as_str(),
         }
     }
+}
+
+/// Seconds since 1970: only for telling how long ago an earlier run wrote its peaks.
+fn wall_seconds() -> f64 {
+    jiff::Timestamp::now().as_millisecond() as f64 / 1e3
 }

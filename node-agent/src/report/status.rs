@@ -2,11 +2,14 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use katalyst_core::{reclaimed::Reclaimed, units::Bytes};
+use katalyst_core::{
+    reclaimed::Reclaimed,
+    units::{Bytes, Millicpu},
+};
 use katalyst_crds::{
     node::{
         AgentReport, CustomNodeResourceStatus, GroupMetric, NodeMetric, NodeMetricStatus,
-        ResourceMetric, ServicePeak, TopologyZone,
+        NumaMetric, ResourceMetric, ServicePeak, TopologyZone,
     },
     translate::{cpu_and_memory, machine_list},
 };
@@ -39,7 +42,14 @@ pub fn report_status(
             update_time: Some(Time(now)),
             node_metric: Some(NodeMetric {
                 generic_usage: Some(metric(snapshot.machine)),
-                ..NodeMetric::default()
+                numa_usage: snapshot
+                    .numa
+                    .iter()
+                    .map(|numa| NumaMetric {
+                        numa_id: i64::from(numa.node),
+                        usage: Some(metric(numa.machine)),
+                    })
+                    .collect(),
             }),
             group_metric: snapshot
                 .levels
@@ -47,8 +57,23 @@ pub fn report_status(
                 .map(|group| GroupMetric {
                     qos_level: group.level.as_str().to_owned(),
                     generic_usage: Some(metric(group.usage)),
+                    numa_usage: group
+                        .memory_nodes
+                        .iter()
+                        .map(|(node, memory)| NumaMetric {
+                            numa_id: i64::from(*node),
+                            // Whose CPU time it was on a node, the kernel does not count.
+                            usage: Some(ResourceMetric {
+                                cpu: None,
+                                memory: metric(Reclaimed {
+                                    cpu: Millicpu::ZERO,
+                                    memory: *memory,
+                                })
+                                .memory,
+                            }),
+                        })
+                        .collect(),
                     pod_list: group.pods.iter().take(POD_LIST).cloned().collect(),
-                    ..GroupMetric::default()
                 })
                 .collect(),
             service_peak: Some(ServicePeak {
@@ -89,7 +114,10 @@ fn whole_mebibytes(of: Reclaimed) -> Reclaimed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reflex::{CeilingView, LevelUsage, ServicePeakView};
+    use crate::{
+        reflex::{CeilingView, LevelUsage, ServicePeakView},
+        sample::NumaUsage,
+    };
 
     /// A snapshot for tests of this module's neighbours too.
     pub(in crate::report) fn snapshot() -> Snapshot {
@@ -113,7 +141,16 @@ mod tests {
                 cpu_reason: "room",
                 memory_reason: "room",
             },
+            surge_watch: String::new(),
+            numa: vec![NumaUsage {
+                node: 0,
+                machine: Reclaimed::new(3_000, 4 << 30),
+                service: Reclaimed::new(1_500, 3 << 30),
+                reclaimed: Reclaimed::new(1_500, 1 << 30),
+                cpu_estimated: false,
+            }],
             levels: vec![LevelUsage {
+                memory_nodes: std::collections::BTreeMap::from([(0, Bytes::new(1 << 30))]),
                 level: Level::Reclaimed,
                 usage: Reclaimed::new(1_500, 1 << 30),
                 pods: vec!["n/b".to_owned()],
@@ -150,6 +187,14 @@ mod tests {
         );
         assert_eq!(metric["servicePeak"]["filledSeconds"], 42);
         assert_eq!(metric["groupMetric"][0]["QoSLevel"], "reclaimed_cores");
+        assert_eq!(
+            metric["nodeMetric"]["numaUsage"],
+            serde_json::json!([{"numaId": 0, "usage": {"cpu": "3", "memory": "4Gi"}}])
+        );
+        assert_eq!(
+            metric["groupMetric"][0]["numaUsage"],
+            serde_json::json!([{"numaId": 0, "usage": {"memory": "1Gi"}}])
+        );
         assert_eq!(metric["reclaimedCeiling"]["cpu"], "2");
         assert_eq!(metric["agent"]["notices"][0], "psi: none");
         assert_eq!(json["topologyZone"].as_array().unwrap().len(), 1);

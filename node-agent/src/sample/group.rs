@@ -21,6 +21,7 @@ use crate::{
     cgroup::{Controller, GroupUsage, Hierarchy, MemoryUse, Throttling, Version, file::FileError},
     kernel::{
         cpu_stat,
+        memory_numa_stat::{NodeMemory, NumaStat},
         memory_stat::{self, MemoryStat},
         number,
     },
@@ -28,6 +29,8 @@ use crate::{
 
 /// Time between readings of what is read seldom.
 const SELDOM: Duration = Duration::from_secs(10);
+/// Time between readings of where a group's memory is: the kernel adds up every child for every node.
+const NUMA: Duration = Duration::from_secs(30);
 /// A charge that moved less says nothing new; 256 pages.
 const MOVED_BYTES: u64 = 1 << 20;
 /// And at least this part of it, as a divisor: a pod of 50 GiB breathes by more than a mebibyte.
@@ -64,6 +67,8 @@ pub(super) struct Group {
     due_nanos: u64,
     /// They were read once.
     read: bool,
+    numa: NumaStat,
+    numa_due_nanos: u64,
 }
 
 impl Group {
@@ -106,6 +111,8 @@ impl Group {
             stat_charged: 0,
             due_nanos: now_nanos.saturating_add(nanos(first)),
             read: false,
+            numa: NumaStat::new(),
+            numa_due_nanos: now_nanos,
         })
     }
 
@@ -192,7 +199,9 @@ impl Group {
             };
             self.charged = match &self.memory {
                 // Read seldom: the file may have come with its controller.
-                Kept::Closed if self.pace == Pace::Reported => read_once(buffer, &path())?,
+                Kept::Closed if self.pace == Pace::Reported => {
+                    read_once(buffer, self.parts(hierarchy, charge_file(hierarchy)))?
+                }
                 kept => kept.read(buffer, path)?,
             }
             .and_then(number::parse);
@@ -203,14 +212,13 @@ impl Group {
         let moved = charged.abs_diff(self.stat_charged);
         let much = moved >= MOVED_BYTES && moved >= self.stat_charged / MOVED_PART;
         if due || (self.pace == Pace::Held && much) {
-            let path = hierarchy
-                .dir(Controller::Memory, &self.relative)
-                .join("memory.stat");
             let parse = match hierarchy.version() {
                 Version::V1 => memory_stat::parse_v1,
                 Version::V2 => memory_stat::parse_v2,
             };
-            self.stat = read_once(buffer, &path)?.map(parse).unwrap_or_default();
+            self.stat = read_once(buffer, self.parts(hierarchy, "memory.stat"))?
+                .map(parse)
+                .unwrap_or_default();
             self.stat_charged = charged;
         }
         let droppable = self
@@ -223,6 +231,43 @@ impl Group {
             working_set: charged.saturating_sub(self.stat.inactive_file),
             resident: charged.saturating_sub(droppable),
         }))
+    }
+
+    /// Reads on which nodes its memory is, where that is due. A kernel without the file says nothing.
+    pub(super) fn sample_nodes(
+        &mut self,
+        now_nanos: u64,
+        hierarchy: &Hierarchy,
+        buffer: &mut Buffer,
+    ) -> Result<(), FileError> {
+        if now_nanos < self.numa_due_nanos {
+            return Ok(());
+        }
+        // As far apart as the other seldom readings, which are spread already.
+        let offset = self.due_nanos.saturating_sub(now_nanos).min(nanos(SELDOM));
+        self.numa_due_nanos = now_nanos.saturating_add(nanos(NUMA)).saturating_sub(offset);
+        let parts = self.parts(hierarchy, "memory.numa_stat");
+        if let Some(text) = read_once(buffer, parts)? {
+            match hierarchy.version() {
+                Version::V1 => self.numa.read_v1(text, rustix::param::page_size() as u64),
+                Version::V2 => self.numa.read_v2(text),
+            };
+        }
+        Ok(())
+    }
+
+    /// The path of one of its memory files, in parts.
+    fn parts<'a>(&'a self, hierarchy: &'a Hierarchy, file: &'a str) -> [&'a Path; 3] {
+        [
+            hierarchy.mount(Controller::Memory),
+            &self.relative,
+            Path::new(file),
+        ]
+    }
+
+    /// Its memory on each node, as of the last reading.
+    pub(super) fn nodes(&self) -> &[NodeMemory] {
+        self.numa.nodes()
     }
 
     /// Gives its descriptors back.

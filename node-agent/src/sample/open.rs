@@ -31,12 +31,18 @@ const KEPT_BACK: u64 = 256;
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
+    /// Bytes of the last reading.
+    length: usize,
+    /// Where the path of a file that is opened for one reading is put together.
+    path: PathBuf,
 }
 
 impl Default for Buffer {
     fn default() -> Self {
         Self {
             bytes: vec![0; FIRST_SIZE],
+            length: 0,
+            path: PathBuf::new(),
         }
     }
 }
@@ -45,21 +51,26 @@ impl Buffer {
     /// Reads from the beginning. For files that the kernel prints as one record, as all of these are: a reading that does not fill the buffer is whole. Text
     /// ends at the first byte that is not UTF-8; the kernel prints none.
     pub fn read(&mut self, file: impl AsFd) -> io::Result<&str> {
-        let length = loop {
+        self.length = loop {
             let length = pread(&file, self.bytes.as_mut_slice(), 0)?;
             if length < self.bytes.len() || length >= LARGEST_SIZE {
                 break length;
             }
             self.bytes.resize(length.saturating_mul(2), 0);
         };
-        let bytes = self.bytes.get(..length).unwrap_or_default();
-        Ok(match std::str::from_utf8(bytes) {
+        Ok(self.text())
+    }
+
+    /// What was read last.
+    fn text(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => bytes
                 .get(..error.valid_up_to())
                 .and_then(|valid| std::str::from_utf8(valid).ok())
                 .unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -113,20 +124,23 @@ impl Kept {
     }
 }
 
-/// Reads a file that is not kept open; `None` where there is none.
+/// Reads a file that is not kept open, whose path is `parts` joined; `None` where there is none.
 pub(super) fn read_once<'b>(
     buffer: &'b mut Buffer,
-    path: &Path,
+    parts: [&Path; 3],
 ) -> Result<Option<&'b str>, FileError> {
-    let file = match open_now(path) {
-        Ok(file) => file,
+    buffer.path.as_mut_os_string().clear();
+    buffer.path.extend(parts);
+    let opened = open_now(&buffer.path);
+    let read = match opened {
+        Ok(file) => buffer.read(file).map(|_| ()),
         Err(Errno::NOENT | Errno::NODEV | Errno::NOTDIR) => return Ok(None),
-        Err(errno) => return Err(failed(path, errno.into())),
+        Err(errno) => Err(errno.into()),
     };
-    buffer
-        .read(file)
-        .map(Some)
-        .map_err(|source| failed(path, source))
+    match read {
+        Ok(()) => Ok(Some(buffer.text())),
+        Err(source) => Err(failed(&buffer.path, source)),
+    }
 }
 
 fn open_now(path: &Path) -> rustix::io::Result<OwnedFd> {
@@ -233,11 +247,18 @@ mod tests {
             let text = "x".repeat(length);
             fs::write(&path, &text).unwrap();
             let mut buffer = Buffer::default();
-            assert_eq!(read_once(&mut buffer, &path).unwrap(), Some(text.as_str()));
+            assert_eq!(
+                read_once(&mut buffer, [dir.path(), Path::new(""), Path::new("stat")]).unwrap(),
+                Some(text.as_str())
+            );
         }
         fs::write(&path, b"cpu 1\xff 2").unwrap();
         assert_eq!(
-            read_once(&mut Buffer::default(), &path).unwrap(),
+            read_once(
+                &mut Buffer::default(),
+                [dir.path(), Path::new(""), Path::new("stat")]
+            )
+            .unwrap(),
             Some("cpu 1")
         );
     }

@@ -8,17 +8,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use katalyst_core::{topology::Topology, units::Millicpu};
+
 use super::{
     counters::{Counters, Machine, PodCounters},
     group::{Group, Pace},
     listing::Listing,
+    numa::{NumaInput, NumaUsage, PerCpu, numa_usage, tick_nanos},
     open::{Buffer, Descriptors, Kept},
     service::MachineUsage,
     usage::Usage,
 };
 use crate::{
-    cgroup::{Hierarchy, KubeClass, Kubepods, PodDir, PodUid, Version, file::FileError},
-    kernel::{cpu_stat, meminfo, number, proc_stat, proc_stat::TICKS_PER_SECOND},
+    cgroup::{
+        Controller, Hierarchy, KubeClass, Kubepods, PodDir, PodUid, Version, file::FileError,
+    },
+    kernel::{cpu_stat, cpuacct, meminfo, memory_numa_stat::NodeMemory, number, proc_stat},
 };
 
 /// Class groups whose CPU time tells what ended pods used.
@@ -52,6 +57,10 @@ pub struct Sampler {
     descriptors: Descriptors,
     stat: Kept,
     meminfo: Kept,
+    /// Each NUMA node's `meminfo` and the bytes in use on it; empty where the machine is one node.
+    nodes: Vec<(u32, Kept, u64)>,
+    /// Busy time by CPU, where there are nodes.
+    busy: PerCpu,
     tree: Option<Tree>,
     now: Counters,
     before: Counters,
@@ -69,6 +78,9 @@ struct Tree {
     top: Group,
     classes: [Option<Group>; CLASSES.len()],
     pods: BTreeMap<PodUid, (KubeClass, Group)>,
+    /// Version 1: CPU time of best-effort pods by CPU.
+    best_effort: PerCpu,
+    best_effort_file: Kept,
     /// The listing changed since `pods` was brought to it.
     stale: bool,
 }
@@ -82,6 +94,8 @@ impl Sampler {
             descriptors,
             stat: Kept::Missing,
             meminfo: Kept::Missing,
+            nodes: Vec::new(),
+            busy: PerCpu::default(),
             tree: None,
             now: Counters::default(),
             before: Counters::default(),
@@ -99,6 +113,7 @@ impl Sampler {
         mut problem: impl FnMut(FileError),
     ) -> Result<(), SampleError> {
         let machine = self.machine()?;
+        self.sample_nodes(&mut problem);
         self.refresh(now_nanos, hierarchy, kubepods)?;
         let Self {
             buffer,
@@ -107,6 +122,7 @@ impl Sampler {
             now,
             before,
             readings,
+            nodes,
             ..
         } = self
         else {
@@ -119,7 +135,7 @@ impl Sampler {
         *readings = readings.saturating_add(1);
         now.at_nanos = now_nanos;
         now.machine = machine;
-        tree.sample(now_nanos, buffer, now, problem);
+        tree.sample(now_nanos, buffer, now, !nodes.is_empty(), problem);
         Ok(())
     }
 
@@ -131,6 +147,70 @@ impl Sampler {
     /// What was used between the last two readings, written over `usage`; false where there are not two.
     pub fn usage(&self, usage: &mut Usage) -> bool {
         self.readings > 1 && usage.update(&self.before, &self.now)
+    }
+
+    /// The NUMA nodes to be measured one by one from the next sample on; a machine of one node is measured as a whole.
+    pub fn measure_nodes(&mut self, topology: &Topology) {
+        for (_, kept, _) in self.nodes.drain(..) {
+            kept.close(&mut self.descriptors);
+        }
+        self.busy.forget();
+        if topology.numa_nodes().nth(1).is_some() {
+            self.nodes.extend(
+                topology
+                    .numa_nodes()
+                    .map(|node| (node.id, Kept::Missing, 0)),
+            );
+        }
+    }
+
+    /// Use of each NUMA node between the last two readings; empty where there are not two, or one node. `is_reclaimed`: pods whose memory
+    /// is not the services'.
+    pub fn numa(
+        &self,
+        topology: &Topology,
+        usage: &Usage,
+        reclaimed_cpu: Millicpu,
+        is_reclaimed: impl Fn(&PodUid) -> bool,
+    ) -> Vec<NumaUsage> {
+        let Some(tree) = self.tree.as_ref().filter(|_| !self.nodes.is_empty()) else {
+            return Vec::new();
+        };
+        let mut batch: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for (uid, (_, group)) in &tree.pods {
+            if !is_reclaimed(uid) {
+                continue;
+            }
+            for memory in group.nodes() {
+                let (charged, resident) = batch.entry(memory.node).or_default();
+                *charged = charged.saturating_add(memory.total());
+                *resident = resident.saturating_add(memory.anon);
+            }
+        }
+        let input = NumaInput {
+            topology,
+            busy: &self.busy,
+            best_effort: &tree.best_effort,
+            elapsed_seconds: usage.elapsed_seconds,
+            reclaimed_cpu,
+        };
+        let in_use = |id| {
+            self.nodes
+                .iter()
+                .find(|(node, _, _)| *node == id)
+                .map(|node| node.2)
+        };
+        numa_usage(&input, in_use, |id| {
+            batch.get(&id).copied().unwrap_or_default()
+        })
+    }
+
+    /// A pod's memory on each NUMA node, at most half a minute old; empty on a machine of one node.
+    pub fn memory_nodes(&self, uid: &PodUid) -> &[NodeMemory] {
+        self.tree
+            .as_ref()
+            .and_then(|tree| tree.pod(uid))
+            .map_or(&[], Group::nodes)
     }
 
     /// Forgets the tree and both readings: what comes next is not to be compared with them.
@@ -197,11 +277,7 @@ impl Sampler {
             MachineUsage::Kubepods => tree.top.cpu_nanos(hierarchy, &mut self.buffer).ok()??,
             MachineUsage::Proc => match tree.machine_nanos(&mut self.buffer) {
                 Some(nanos) => nanos,
-                None => self
-                    .machine_stat()
-                    .ok()?
-                    .busy_ticks
-                    .saturating_mul(1_000_000_000 / TICKS_PER_SECOND),
+                None => tick_nanos(self.machine_stat(false).ok()?.busy_ticks),
             },
         };
         let tree = self.tree.as_ref()?;
@@ -219,7 +295,7 @@ impl Sampler {
     }
 
     fn machine(&mut self) -> Result<Machine, FileError> {
-        let stat = self.machine_stat()?;
+        let stat = self.machine_stat(!self.nodes.is_empty())?;
         let memory = read_machine_file(
             &self.root,
             "proc/meminfo",
@@ -231,20 +307,59 @@ impl Sampler {
         Ok(Machine { stat, memory })
     }
 
-    fn machine_stat(&mut self) -> Result<proc_stat::ProcStat, FileError> {
+    /// `by_cpu`: also takes a reading of each CPU.
+    fn machine_stat(&mut self, by_cpu: bool) -> Result<proc_stat::ProcStat, FileError> {
+        let busy = &mut self.busy;
         read_machine_file(
             &self.root,
             "proc/stat",
             &mut self.stat,
             &mut self.buffer,
             &mut self.descriptors,
-            proc_stat::parse,
+            |text| {
+                if by_cpu {
+                    busy.take(
+                        proc_stat::cpus(text).map(|(cpu, times)| (cpu, tick_nanos(times.busy()))),
+                    );
+                }
+                proc_stat::parse(text)
+            },
         )
+    }
+
+    fn sample_nodes(&mut self, mut problem: impl FnMut(FileError)) {
+        let Self {
+            root,
+            buffer,
+            descriptors,
+            nodes,
+            ..
+        } = self;
+        for (id, kept, in_use) in nodes {
+            if matches!(kept, Kept::Missing) {
+                let path = node_meminfo(root, *id);
+                match Kept::open(&path, descriptors) {
+                    Ok(opened) => *kept = opened,
+                    Err(error) => problem(error),
+                }
+            }
+            match kept.read(buffer, || node_meminfo(root, *id)) {
+                Ok(text) => {
+                    let memory = text.and_then(meminfo::parse_node);
+                    *in_use = memory.map_or(0, |node| node.total.saturating_sub(node.available()));
+                }
+                Err(error) => problem(error),
+            }
+        }
     }
 }
 
+fn node_meminfo(root: &Path, id: u32) -> PathBuf {
+    root.join(format!("sys/devices/system/node/node{id}/meminfo"))
+}
+
 /// Reads a file of the machine, opening it where it is not open.
-pub(super) fn read_machine_file<T>(
+fn read_machine_file<T>(
     root: &Path,
     file: &str,
     kept: &mut Kept,
@@ -291,12 +406,15 @@ impl Tree {
             listing: Listing::default(),
             classes: [const { None }; CLASSES.len()],
             pods: BTreeMap::new(),
+            best_effort: PerCpu::default(),
+            best_effort_file: Kept::Missing,
             stale: true,
         })
     }
 
     fn close(self, descriptors: &mut Descriptors) {
         self.machine.close(descriptors);
+        self.best_effort_file.close(descriptors);
         let pods = self.pods.into_values().map(|(_, group)| group);
         for group in self
             .classes
@@ -375,6 +493,11 @@ impl Tree {
                 Err(error) => problem(error),
             }
         }
+        std::mem::take(&mut self.best_effort_file).close(descriptors);
+        match Kept::open(&self.best_effort_path(), descriptors) {
+            Ok(kept) => self.best_effort_file = kept,
+            Err(error) => problem(error),
+        }
         for (slot, class) in self.classes.iter_mut().zip(CLASSES) {
             // kubelet may have made it anew.
             if let Some(group) = slot.take() {
@@ -395,13 +518,35 @@ impl Tree {
         }
     }
 
+    fn best_effort_path(&self) -> PathBuf {
+        self.hierarchy
+            .dir(
+                Controller::Cpuacct,
+                &self.kubepods.class_dir(KubeClass::BestEffort),
+            )
+            .join("cpuacct.usage_percpu")
+    }
+
+    /// `by_node`: also what each NUMA node has of it.
     fn sample(
         &mut self,
         now_nanos: u64,
         buffer: &mut Buffer,
         counters: &mut Counters,
+        by_node: bool,
         mut problem: impl FnMut(FileError),
     ) {
+        if by_node {
+            match self
+                .best_effort_file
+                .read(buffer, || self.best_effort_path())
+            {
+                Ok(Some(text)) => self.best_effort.take(cpuacct::per_cpu(text)),
+                Ok(None) => {}
+                Err(error) if error.is_gone() => self.best_effort.forget(),
+                Err(error) => problem(error),
+            }
+        }
         let Self {
             hierarchy,
             listing,
@@ -428,6 +573,9 @@ impl Tree {
                     continue;
                 }
             };
+            if by_node && let Err(error) = group.sample_nodes(now_nanos, hierarchy, buffer) {
+                problem(error);
+            }
             match counters.pods.get_mut(uid) {
                 Some(pod) => pod.usage = usage,
                 None => {

@@ -95,6 +95,8 @@ pub(crate) fn snapshot(ceiling: u64) -> Snapshot {
             cpu_reason: "room",
             memory_reason: "room",
         },
+        surge_watch: String::new(),
+        numa: Vec::new(),
         levels: Vec::new(),
         pods: Vec::new(),
         limits: Vec::new(),
