@@ -151,7 +151,21 @@ impl CpuSet {
 
     /// Whether every CPU of this set is in the other.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.difference(other).is_empty()
+        let theirs = other.words.iter().copied().chain(std::iter::repeat(0));
+        self.words
+            .iter()
+            .zip(theirs)
+            .all(|(ours, theirs)| ours & !theirs == 0)
+    }
+
+    /// Adds every CPU of the other set.
+    pub fn insert_all(&mut self, other: &Self) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        for (ours, theirs) in self.words.iter_mut().zip(&other.words) {
+            *ours |= theirs;
+        }
     }
 
     /// Whether no CPU is in both.
@@ -281,6 +295,9 @@ mod tests {
             prop_assert_eq!(x.is_subset(&y), a.is_subset(&b));
             prop_assert_eq!(x.is_disjoint(&y), a.is_disjoint(&b));
             prop_assert_eq!(CpuSet::parse(&x.to_string()).unwrap(), x.clone());
+            let mut both = x.clone();
+            both.insert_all(&y);
+            prop_assert_eq!(both, x.union(&y));
             let mut emptied = x.clone();
             for id in &a { emptied.remove(*id); }
             prop_assert!(emptied.is_empty());

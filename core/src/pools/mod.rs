@@ -3,10 +3,22 @@
 //! From the machine, the pods and what they hold now to the set of CPUs (and memory nodes) of every pod, with as little movement as
 //! possible. On a node where nobody wishes anything, every service keeps all CPUs.
 
+mod bound;
+mod dedicated;
+mod draft;
+mod held;
 mod input;
+mod isolation;
+mod machine;
+mod node_sets;
+mod outcome;
+mod own;
 mod params;
 mod plan;
 mod planner;
+mod sizing;
+#[cfg(test)]
+mod tests;
 
 pub use input::{PodCpus, PoolInput, PoolPod};
 pub use params::PoolParams;

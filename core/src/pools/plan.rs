@@ -153,6 +153,8 @@ pub struct Refusal {
 pub enum RefusalReason {
     /// Two pods have this UID, or it has none.
     Uid,
+    /// It names a pool that is not for naming; it runs without.
+    PoolName,
     /// It wants CPUs of its own but requests none.
     NoRequest,
     /// NUMA nodes that this machine does not have, or that have no CPU.
@@ -200,7 +202,7 @@ names!(PodReason {
     ReclaimedNuma => "reclaimed-numa", System => "system", Refused => "refused",
 });
 names!(RefusalReason {
-    Uid => "uid", NoRequest => "no-request", UnknownNuma => "unknown-numa", NoRoom => "no-room", NotExclusive => "not-exclusive",
+    Uid => "uid", PoolName => "pool-name", NoRequest => "no-request", UnknownNuma => "unknown-numa", NoRoom => "no-room", NotExclusive => "not-exclusive",
     SharedRequests => "shared-requests", Uneven => "uneven", IsolationLimit => "isolation-limit",
 });
 

@@ -1,106 +1,56 @@
-//! The plan as a whole.
+//! The plan as a whole: who comes before whom.
+//!
+//! 1. Kubelet's exclusive CPUs and the reserve are nobody else's.
+//! 2. Whoever has CPUs or a NUMA node of his own keeps them, oldest first.
+//! 3. New ones are placed: those whose NUMA nodes are settled first, then the oldest; each only where everybody else keeps his request.
+//! 4. Pods that run wild are isolated.
+//! 5. Pools that share are sized; the default pool has the rest.
+//! 6. Batch overlaps all that is shared, or has what it leaves.
 
-use std::collections::BTreeSet;
+use super::draft::{Draft, Got, Want, fixed_nodes};
+use super::held::{held_pools, plain_sets};
+use super::outcome::finish;
+use super::sizing::size_pools;
+use super::{PoolInput, PoolParams, PoolPlan, bound, isolation, names, own};
 
-use crate::{cpu_set::CpuSet, qos::Level, units::Millicpu};
-
-use super::{
-    PodCpus, PodReason, Pool, PoolInput, PoolKind, PoolParams, PoolPlan, PoolReason, names,
-};
-
-/// Plans the pools. The same input gives the same plan, whatever the order of the pods.
-pub fn plan_pools(input: &PoolInput<'_>, _params: &PoolParams) -> PoolPlan {
-    let mut plan = PoolPlan::default();
-    let online = input.topology.all_cpus();
-    let kubelet = input
-        .pods
-        .iter()
-        .fold(CpuSet::new(), |all, pod| all.union(&pod.kubelet_cpus))
-        .intersection(&online);
-    let free = online.difference(&kubelet);
-    let shared = free.difference(input.reserved);
-    let shared = [&shared, &free, &online]
-        .into_iter()
-        .find(|set| !set.is_empty())
-        .cloned()
-        .unwrap_or_default();
-    let mut seen = BTreeSet::new();
-    for pod in input
-        .pods
-        .iter()
-        .filter(|pod| seen.insert(pod.uid.as_str()))
-    {
-        let (pool, kind, cpus, reason) = match pod.level {
-            _ if !pod.kubelet_cpus.is_empty() => {
-                plan.left_alone.insert(pod.uid.clone());
-                (
-                    names::KUBELET,
-                    PoolKind::Kubelet,
-                    &pod.kubelet_cpus,
-                    PodReason::Kubelet,
-                )
+/// Plans the pools. The same input gives the same plan, whatever the order of the pods; with the plan itself as the previous one nothing moves.
+pub fn plan_pools(input: &PoolInput<'_>, params: &PoolParams) -> PoolPlan {
+    let mut draft = Draft::new(input, params);
+    let plain = plain_sets(&draft.pods);
+    let held = held_pools(input, &draft.machine, &draft.pods, &plain);
+    draft.machine.default_mark = held.keys().position(|name| name == names::SHARE);
+    for (mark, pool) in held.values().enumerate() {
+        for core in &mut draft.machine.cores {
+            if core.cpus.is_subset(&pool.cpus) {
+                core.was = Some(mark);
             }
-            Level::Reclaimed => (
-                names::RECLAIM,
-                PoolKind::Reclaimed,
-                &shared,
-                PodReason::Reclaimed,
-            ),
-            Level::System => (names::SYSTEM, PoolKind::System, &free, PodReason::System),
-            Level::Shared | Level::Dedicated => {
-                (names::SHARE, PoolKind::Shared, &shared, PodReason::Shared)
-            }
-        };
-        let entry = plan.pools.entry(pool.to_owned()).or_insert_with(|| Pool {
-            kind,
-            cpus: cpus.clone(),
-            pods: 0,
-            requested: Millicpu::ZERO,
-            used: Millicpu::ZERO,
-            wanted: 0,
-            reason: PoolReason::Remainder,
-            shrinking: None,
-        });
-        entry.cpus = entry.cpus.union(cpus);
-        entry.pods += 1;
-        entry.requested += pod.request;
-        entry.used += pod.usage.unwrap_or_default();
-        plan.reasons.insert(pod.uid.clone(), reason);
-        plan.pods.insert(
-            pod.uid.clone(),
-            PodCpus {
-                pool: pool.to_owned(),
-                cpus: cpus.clone(),
-                mems: None,
-            },
-        );
+        }
     }
-    plan
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::topology::{Cpu, Topology};
-
-    use super::*;
-
-    #[test]
-    fn a_machine_without_pods_has_an_empty_plan() {
-        let cpu = |id| Cpu {
-            id,
-            core: id,
-            l3: 0,
-            numa: 0,
-            socket: 0,
-        };
-        let topology = Topology::new([cpu(0), cpu(1)], []);
-        let input = PoolInput {
-            topology: &topology,
-            reserved: &CpuSet::new(),
-            pods: &[],
-            previous: None,
-            now_seconds: 0.0,
-        };
-        assert!(plan_pools(&input, &PoolParams::default()).pods.is_empty());
+    own::keep(&mut draft, &plain);
+    own::leave_something(&mut draft);
+    bound::keep(&mut draft, &plain);
+    let mut open: Vec<(bool, usize, bool)> = (0..)
+        .zip(&draft.pods)
+        .filter(|(_, planned)| planned.got == Got::Plain)
+        .filter_map(|(index, planned)| {
+            let dedicated = match planned.want {
+                Want::Dedicated => true,
+                Want::NumaShared(_) => false,
+                _ => return None,
+            };
+            let settled = matches!(fixed_nodes(planned.pod, &draft.machine), Ok(Some(_)));
+            Some((!settled, index, dedicated))
+        })
+        .collect();
+    open.sort_unstable();
+    for (_, index, dedicated) in open {
+        if dedicated {
+            own::place(&mut draft, index);
+        } else {
+            bound::place(&mut draft, index);
+        }
     }
+    isolation::isolate(&mut draft, &plain);
+    let shared = size_pools(&mut draft, &held, input.now_seconds);
+    finish(draft, &shared)
 }

@@ -1,0 +1,515 @@
+//! From the finished draft to the plan: CPUs and memory nodes of every pool and pod.
+//!
+//! No pod is ever without a CPU or a memory node: where nothing is left for a pool it runs on what the default pool has, where that has nothing on what
+//! nobody has to himself, and at the very last on everything.
+
+use std::collections::BTreeMap;
+
+use crate::cpu_set::CpuSet;
+use crate::qos::NumaSet;
+use crate::units::Millicpu;
+
+use super::bound::place_reclaimed;
+use super::draft::{Draft, Got, Planned, Want, fixed_nodes, is_exclusive};
+use super::held::bound_name;
+use super::machine::{Machine, Owner};
+use super::sizing::{Shared, Tally, in_default, pool_of};
+use super::{PodCpus, PodReason, Pool, PoolKind, PoolPlan, PoolReason, names};
+
+/// CPUs by who may use them.
+struct Sets {
+    /// The default pool.
+    default: CpuSet,
+    default_overlaps: bool,
+    /// All that is not bound to a NUMA node, where pods of named pools warm up.
+    warm: CpuSet,
+    /// Everything that nobody has to himself, reserved CPUs included.
+    system: CpuSet,
+    reclaim: CpuSet,
+    reclaim_overlaps: bool,
+    /// Memory nodes of batch; `None`: all.
+    reclaim_mems: Option<NumaSet>,
+    /// By place among the sized pools.
+    sized: Vec<CpuSet>,
+    /// By place in the draft.
+    own: BTreeMap<usize, CpuSet>,
+}
+
+/// The plan.
+pub(super) fn finish(mut draft: Draft<'_>, shared: &Shared) -> PoolPlan {
+    let mut sets = sets(&draft, shared);
+    place_reclaimed(&mut draft, &sets.reclaim);
+    let mut plan = PoolPlan::default();
+    let mut tallies: BTreeMap<String, (PoolKind, Tally, CpuSet)> = BTreeMap::new();
+    let names: BTreeMap<&str, usize> = shared
+        .sized
+        .iter()
+        .enumerate()
+        .map(|(index, pool)| (pool.name.as_str(), index))
+        .collect();
+    for (index, planned) in draft.pods.iter().enumerate() {
+        let pod = planned.pod;
+        let (cpus, reason, kind) = place_of(
+            &draft,
+            shared,
+            &mut sets,
+            &names,
+            index,
+            planned,
+            plan_age(&draft, planned),
+        );
+        if planned.want == Want::LeftAlone {
+            plan.left_alone.insert(pod.uid.clone());
+        }
+        let counted = pool_of(&draft, planned).is_some() || in_default(planned);
+        if !counted {
+            let entry = tallies
+                .entry(cpus.pool.clone())
+                .or_insert_with(|| (kind, Tally::default(), CpuSet::new()));
+            entry.1.add(pod.request, pod.usage);
+            entry.2.insert_all(&cpus.cpus);
+        }
+        plan.reasons.insert(pod.uid.clone(), reason);
+        plan.pods.insert(pod.uid.clone(), cpus);
+    }
+    for (name, (kind, tally, cpus)) in tallies {
+        plan.pools
+            .insert(name, pool(kind, cpus, tally, PoolReason::Pods));
+    }
+    fixed_pools(&draft, shared, &sets, &mut plan);
+    let Draft { mut refused, .. } = draft;
+    refused.sort_by(|a, b| (&a.uid, a.reason).cmp(&(&b.uid, b.reason)));
+    plan.refused = refused;
+    plan
+}
+
+fn plan_age(draft: &Draft<'_>, planned: &Planned<'_>) -> bool {
+    // Written so that what is not a number counts as new.
+    let warm = planned.pod.age_seconds >= draft.params.ramp_up_seconds;
+    !warm
+}
+
+fn sets(draft: &Draft<'_>, shared: &Shared) -> Sets {
+    let machine = &draft.machine;
+    let mut sized = vec![CpuSet::new(); shared.sized.len()];
+    let mut own: BTreeMap<usize, CpuSet> = BTreeMap::new();
+    let mut default = CpuSet::new();
+    let mut nobodys = CpuSet::new();
+    let mut warm = CpuSet::new();
+    let mut taken = CpuSet::new();
+    for core in &machine.cores {
+        match core.owner {
+            Owner::Free => {
+                default.insert_all(&core.cpus);
+                warm.insert_all(&core.cpus);
+            }
+            Owner::Pool(pool) => {
+                if let Some(cpus) = sized.get_mut(pool) {
+                    cpus.insert_all(&core.cpus);
+                }
+                let bound = shared
+                    .sized
+                    .get(pool)
+                    .is_none_or(|pool| pool.node.is_some() || pool.kind == PoolKind::Reclaimed);
+                if !bound {
+                    warm.insert_all(&core.cpus);
+                }
+            }
+            Owner::Pod(pod) => {
+                own.entry(pod).or_default().insert_all(&core.cpus);
+                taken.insert_all(&core.cpus);
+                continue;
+            }
+        }
+        nobodys.insert_all(&core.cpus);
+    }
+    let system = machine
+        .online
+        .difference(&machine.kubelet)
+        .difference(&taken);
+    let last = |set: &CpuSet| first_of([set, &nobodys, &system, &machine.online]);
+    let default_overlaps = default.is_empty();
+    let default = last(&default);
+    if warm.is_empty() {
+        warm = default.clone();
+    }
+    for (cpus, pool) in sized
+        .iter_mut()
+        .zip(&shared.sized)
+        .filter(|(cpus, pool)| cpus.is_empty() && pool.kind != PoolKind::Reclaimed)
+    {
+        *cpus = match pool.node {
+            Some(node) => {
+                let there = machine
+                    .cores_of(node)
+                    .iter()
+                    .filter(|core| !matches!(core.owner, Owner::Pod(_)));
+                let mut all = CpuSet::new();
+                there.for_each(|core| all.insert_all(&core.cpus));
+                first_of([&all, &default, &default, &default])
+            }
+            None => default.clone(),
+        };
+    }
+    let mut reclaim = last(&nobodys);
+    let mut reclaim_overlaps = nobodys.is_empty();
+    if !draft.params.reclaimed_overlaps {
+        let apart = shared
+            .sized
+            .iter()
+            .position(|pool| pool.kind == PoolKind::Reclaimed);
+        reclaim = apart
+            .and_then(|index| sized.get(index))
+            .cloned()
+            .unwrap_or_default();
+        reclaim_overlaps |= lend(
+            machine,
+            &mut reclaim,
+            draft.params.reclaimed_minimum_cpus.max(1),
+            &default,
+        );
+    }
+    let exclusive: Vec<u32> = machine
+        .nodes
+        .iter()
+        .filter(|node| node.exclusive.is_some())
+        .map(|node| node.id)
+        .collect();
+    let mut reclaim_mems = None;
+    if draft.params.reclaimed_on_exclusive {
+        for (pod, cpus) in &own {
+            let exclusive = draft.pods.get(*pod).is_some_and(|planned| {
+                planned.want == Want::Dedicated && is_exclusive(planned.pod)
+            });
+            if exclusive {
+                reclaim.insert_all(cpus);
+            }
+        }
+    } else if !exclusive.is_empty() {
+        let others = machine
+            .nodes
+            .iter()
+            .filter(|node| node.memory && node.exclusive.is_none())
+            .map(|node| node.id);
+        reclaim_mems = NumaSet::from_ids(others);
+    }
+    Sets {
+        default,
+        default_overlaps,
+        warm,
+        system: last(&system),
+        reclaim,
+        reclaim_overlaps,
+        reclaim_mems,
+        sized,
+        own,
+    }
+}
+
+fn first_of<const N: usize>(sets: [&CpuSet; N]) -> CpuSet {
+    sets.into_iter()
+        .find(|set| !set.is_empty())
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// Lets batch onto the last cores of the default pool where it has too few; whether it had to.
+fn lend(machine: &Machine<'_>, reclaim: &mut CpuSet, minimum: u32, default: &CpuSet) -> bool {
+    let mut size = reclaim.len() as u32;
+    let lent = size < minimum;
+    for core in machine
+        .cores
+        .iter()
+        .rev()
+        .filter(|core| core.owner == Owner::Free)
+    {
+        if size < minimum {
+            reclaim.insert_all(&core.cpus);
+            size += core.width;
+        }
+    }
+    if reclaim.is_empty() {
+        reclaim.insert_all(default);
+    }
+    lent
+}
+
+/// Where a pod is, and why.
+fn place_of(
+    draft: &Draft<'_>,
+    shared: &Shared,
+    sets: &mut Sets,
+    names: &BTreeMap<&str, usize>,
+    index: usize,
+    planned: &Planned<'_>,
+    warming: bool,
+) -> (PodCpus, PodReason, PoolKind) {
+    let pod = planned.pod;
+    let at = |pool: &str, cpus: &CpuSet, mems: Option<NumaSet>| PodCpus {
+        pool: pool.to_owned(),
+        cpus: cpus.clone(),
+        mems,
+    };
+    let sized = |name: &str| {
+        names
+            .get(name)
+            .and_then(|index| Some((shared.sized.get(*index)?, sets.sized.get(*index)?)))
+    };
+    let machine = &draft.machine;
+    match (planned.want, &planned.got) {
+        (Want::LeftAlone, _) => {
+            let own = pod.kubelet_cpus.intersection(&machine.online);
+            (
+                at(
+                    names::KUBELET,
+                    if own.is_empty() { &sets.default } else { &own },
+                    None,
+                ),
+                PodReason::Kubelet,
+                PoolKind::Kubelet,
+            )
+        }
+        (Want::Dedicated, Got::Cores { kept }) => {
+            let cpus = sets.own.remove(&index).unwrap_or_default();
+            let mems = pod
+                .numa_binding
+                .then(|| memory_of(machine, index, planned, &cpus))
+                .flatten();
+            let reason = if *kept {
+                PodReason::DedicatedKept
+            } else {
+                PodReason::DedicatedNew
+            };
+            (
+                at(names::DEDICATED, &cpus, mems),
+                reason,
+                PoolKind::Dedicated,
+            )
+        }
+        (Want::Shared(_), Got::Cores { .. }) => {
+            let cpus = sets.own.remove(&index).unwrap_or_default();
+            (
+                at(&format!("{}{}", names::ISOLATION, pod.uid), &cpus, None),
+                PodReason::Isolated,
+                PoolKind::Isolation,
+            )
+        }
+        (Want::Reclaimed, _)
+        | (Want::ReclaimedNuma, Got::Refused | Got::Plain | Got::Cores { .. }) => {
+            let reason = if planned.got == Got::Refused {
+                PodReason::Refused
+            } else {
+                PodReason::Reclaimed
+            };
+            (
+                at(names::RECLAIM, &sets.reclaim, sets.reclaim_mems.clone()),
+                reason,
+                PoolKind::Reclaimed,
+            )
+        }
+        (Want::ReclaimedNuma, Got::Node(node)) => {
+            let id = machine.nodes.get(*node).map_or(0, |node| node.id);
+            let there = machine
+                .topology
+                .numa_node(id)
+                .map(|node| node.cpus.intersection(&sets.reclaim))
+                .unwrap_or_default();
+            let mems = nearest_memory(machine, &[id], None);
+            (
+                at(&bound_name(names::RECLAIM, id), &there, mems),
+                PodReason::ReclaimedNuma,
+                PoolKind::Reclaimed,
+            )
+        }
+        (Want::NumaShared(name), Got::Node(node)) => {
+            let id = machine.nodes.get(*node).map_or(0, |node| node.id);
+            let name = bound_name(name, id);
+            let cpus = sized(&name).map_or(&sets.default, |(_, cpus)| cpus);
+            (
+                at(&name, cpus, nearest_memory(machine, &[id], None)),
+                PodReason::NumaShared,
+                PoolKind::NumaShared,
+            )
+        }
+        (Want::System(None), _) => (
+            at(names::SYSTEM, &sets.system, None),
+            PodReason::System,
+            PoolKind::System,
+        ),
+        (Want::System(Some(names::RESERVE)), _) => {
+            let cpus = if machine.reserved.is_empty() {
+                &sets.system
+            } else {
+                &machine.reserved
+            };
+            (
+                at(names::RESERVE, cpus, None),
+                PodReason::System,
+                PoolKind::Reserve,
+            )
+        }
+        (Want::System(Some(name)), _) => match sized(name) {
+            Some((pool, cpus)) => (at(name, cpus, None), PodReason::System, pool.kind),
+            None if name == names::SHARE => (
+                at(name, &sets.default, None),
+                PodReason::System,
+                PoolKind::Shared,
+            ),
+            None => (
+                at(names::SYSTEM, &sets.system, None),
+                PodReason::System,
+                PoolKind::System,
+            ),
+        },
+        (Want::Shared(name) | Want::NumaShared(name), got) => {
+            let refused = *got == Got::Refused;
+            match sized(name) {
+                Some((pool, cpus)) => {
+                    let reason = match (refused, warming) {
+                        (true, _) => PodReason::Refused,
+                        (false, true) => PodReason::RampUp,
+                        (false, false) => PodReason::Named,
+                    };
+                    (
+                        at(name, if warming { &sets.warm } else { cpus }, None),
+                        reason,
+                        pool.kind,
+                    )
+                }
+                None => (
+                    at(names::SHARE, &sets.default, None),
+                    if refused {
+                        PodReason::Refused
+                    } else {
+                        PodReason::Shared
+                    },
+                    PoolKind::Shared,
+                ),
+            }
+        }
+        (Want::Dedicated, _) => (
+            at(names::SHARE, &sets.default, None),
+            PodReason::Refused,
+            PoolKind::Shared,
+        ),
+    }
+}
+
+/// Memory nodes of a bound dedicated pod: those chosen for it, else those of its CPUs.
+fn memory_of(
+    machine: &Machine<'_>,
+    index: usize,
+    planned: &Planned<'_>,
+    cpus: &CpuSet,
+) -> Option<NumaSet> {
+    let chosen = fixed_nodes(planned.pod, machine)
+        .ok()
+        .flatten()
+        .and_then(|_| match &planned.pod.numa_bind_result {
+            Some(nodes) => Some(nodes.iter().collect::<Vec<_>>()),
+            None => match &planned.pod.wishes.numa {
+                crate::qos::NumaWish::Ids(nodes) => Some(nodes.iter().collect()),
+                _ => None,
+            },
+        });
+    nearest_memory(
+        machine,
+        &chosen.unwrap_or_else(|| machine.topology.numa_of(cpus)),
+        Some(index),
+    )
+}
+
+/// Those of the nodes that have memory; where none has, the nearest node that has some and that no other pod has to itself. `None` where there is none.
+fn nearest_memory(machine: &Machine<'_>, nodes: &[u32], owner: Option<usize>) -> Option<NumaSet> {
+    let with_memory = || {
+        let nodes = machine.nodes.iter().filter(|node| node.memory);
+        let own = nodes.filter(|node| node.exclusive.is_none() || node.exclusive == owner);
+        own.map(|node| node.id)
+    };
+    NumaSet::from_ids(with_memory().filter(|id| nodes.contains(id))).or_else(|| {
+        let nearest = with_memory().min_by_key(|id| {
+            (
+                nodes
+                    .iter()
+                    .map(|from| machine.topology.distance(*from, *id))
+                    .min(),
+                *id,
+            )
+        })?;
+        NumaSet::from_ids([nearest])
+    })
+}
+
+/// Pools that exist whether pods are in them or not, and those with a size.
+fn fixed_pools(draft: &Draft<'_>, shared: &Shared, sets: &Sets, plan: &mut PoolPlan) {
+    let machine = &draft.machine;
+    if machine.online.is_empty() {
+        return;
+    }
+    if !machine.reserved.is_empty() {
+        let reserve = plan
+            .pools
+            .entry(names::RESERVE.to_owned())
+            .or_insert_with(|| {
+                pool(
+                    PoolKind::Reserve,
+                    CpuSet::new(),
+                    Tally::default(),
+                    PoolReason::Configured,
+                )
+            });
+        reserve.cpus.clone_from(&machine.reserved);
+        reserve.reason = PoolReason::Configured;
+    }
+    let size = sets.default.len() as u32;
+    let reason = match () {
+        () if sets.default_overlaps => PoolReason::Overlap,
+        () if size < shared.target => PoolReason::Short,
+        () if shared.shrinking.is_some() => PoolReason::Holding,
+        () => PoolReason::Remainder,
+    };
+    let mut default = pool(PoolKind::Shared, sets.default.clone(), shared.tally, reason);
+    default.wanted = shared.target;
+    default.shrinking = shared.shrinking;
+    plan.pools.insert(names::SHARE.to_owned(), default);
+    let sized = shared
+        .sized
+        .iter()
+        .zip(&sets.sized)
+        .filter(|(sized, _)| sized.kind != PoolKind::Reclaimed);
+    for (sized, cpus) in sized {
+        let reason = if sized.size == 0 && !sized.together {
+            PoolReason::Overlap
+        } else {
+            sized.reason(draft.params.minimum_cpus)
+        };
+        let mut pool = pool(sized.kind, cpus.clone(), sized.tally, reason);
+        pool.wanted = sized.target;
+        pool.shrinking = sized.shrinking;
+        plan.pools.insert(sized.name.clone(), pool);
+    }
+    let reason = if sets.reclaim_overlaps {
+        PoolReason::Overlap
+    } else {
+        PoolReason::Remainder
+    };
+    let reclaim = plan
+        .pools
+        .entry(names::RECLAIM.to_owned())
+        .or_insert_with(|| pool(PoolKind::Reclaimed, CpuSet::new(), Tally::default(), reason));
+    reclaim.cpus.clone_from(&sets.reclaim);
+    reclaim.reason = reason;
+}
+
+fn pool(kind: PoolKind, cpus: CpuSet, tally: Tally, reason: PoolReason) -> Pool {
+    Pool {
+        kind,
+        wanted: cpus.len() as u32,
+        cpus,
+        pods: tally.pods,
+        requested: Millicpu::new(tally.requested.get()),
+        used: tally.used,
+        reason,
+        shrinking: None,
+    }
+}
