@@ -3,6 +3,8 @@
 //! Only what is online and usable is in here. Numbers are the kernel's own and need not be contiguous; a NUMA node may have no CPU (memory
 //! expanders) and none need have memory. Nothing is derived from position in a list.
 
+pub mod devices;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use crate::{cpu_set::CpuSet, units::Bytes};
 pub struct Cpu {
     /// Kernel's number.
     pub id: u32,
-    /// Physical core, unique in the machine (the lowest CPU number among the SMT siblings, offline ones included).
+    /// Physical core, unique in the machine: the lowest CPU number among the SMT siblings that are online (the kernel does not name others).
     pub core: u32,
     /// CPUs that share a last-level cache, unique in the machine (the lowest CPU number among them).
     pub l3: u32,

@@ -2,8 +2,8 @@
 
 use super::{
     cpu_limit, cpu_stat, cpu_topology, cpuacct, cpuset, infiniband, io_stat, loadavg, meminfo,
-    memory_events, memory_numa_stat::NumaStat, memory_stat, node_distance, number, pci, pressure,
-    proc_stat, vmstat, zoneinfo,
+    memory_events, memory_numa_stat::NumaStat, memory_stat, node_distance, number, nvidia, pci,
+    pressure, proc_stat, vmstat, zoneinfo,
 };
 
 /// One parser.
@@ -165,6 +165,15 @@ pub const PARSERS: &[Parser] = &[
         run: |text| {
             drop_value(infiniband::parse_active(text));
             drop_value(infiniband::parse_rate(text));
+        },
+    },
+    Parser {
+        files: "/proc/driver/nvidia/gpus/*/information",
+        run: |text| {
+            let information = nvidia::parse_information(text);
+            let short =
+                |text: Option<String>| text.is_none_or(|text| text.chars().count() <= nvidia::TEXT);
+            assert!(short(information.model) && short(information.uuid));
         },
     },
 ];

@@ -21,6 +21,7 @@ pub mod memory_numa_stat;
 pub mod memory_stat;
 pub mod node_distance;
 pub mod number;
+pub mod nvidia;
 pub mod pci;
 pub mod pressure;
 pub mod proc_stat;

@@ -3,11 +3,12 @@
 //! `status` and `zones` build it (pure), `pacing` says when it is due (pure), `publish` sends it, `offer` watches the other half for what the
 //! controller offers.
 
+mod machine;
 mod offer;
 mod pacing;
 mod publish;
 mod status;
-mod zones;
+pub mod zones;
 
 pub use offer::{Offer, watch_offer};
 pub use pacing::{Pacing, Reported};

@@ -1,8 +1,9 @@
 //! When a report is due: at once on a change that matters, but not too often, and never too late.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use katalyst_core::reclaimed::Reclaimed;
+use katalyst_crds::node::TopologyZone;
 
 use crate::reflex::Snapshot;
 
@@ -25,17 +26,19 @@ pub struct Reported {
     machine: Reclaimed,
     peak: Reclaimed,
     ceiling: Reclaimed,
+    zones: Arc<Vec<TopologyZone>>,
     notices: Vec<String>,
 }
 
 impl Reported {
     /// The parts that are compared.
-    pub fn of(snapshot: &Snapshot, notices: &[String]) -> Self {
+    pub fn of(snapshot: &Snapshot, zones: &Arc<Vec<TopologyZone>>, notices: &[String]) -> Self {
         Self {
             capacity: snapshot.capacity,
             machine: snapshot.machine,
             peak: snapshot.service_peak.usage,
             ceiling: snapshot.ceiling.value,
+            zones: zones.clone(),
             notices: notices.to_vec(),
         }
     }
@@ -46,6 +49,7 @@ impl Reported {
                 || a.memory.abs_diff(b.memory) >= now.capacity.memory.scale(MATTERS)
         };
         self.capacity != now.capacity
+            || (!Arc::ptr_eq(&self.zones, &now.zones) && self.zones != now.zones)
             || self.notices != now.notices
             || far(self.machine, now.machine)
             || far(self.peak, now.peak)
@@ -79,6 +83,7 @@ mod tests {
             machine: Reclaimed::new(cpu, 0),
             peak: Reclaimed::ZERO,
             ceiling: Reclaimed::ZERO,
+            zones: Arc::default(),
             notices: notices.iter().map(|text| (*text).to_owned()).collect(),
         }
     }
@@ -93,6 +98,18 @@ mod tests {
         assert!(due(10, &reported(5_000, &[])));
         assert!(!due(19, &reported(1_499, &[])), "too small");
         assert!(due(10, &reported(1_000, &["new"])));
+        let zones = |name: &str| Reported {
+            zones: Arc::new(vec![TopologyZone {
+                name: name.to_owned(),
+                ..TopologyZone::default()
+            }]),
+            ..reported(1_000, &[])
+        };
+        assert!(due(10, &zones("0")), "a zone that was not reported");
+        assert!(
+            !PACING.due(Some((&zones("0"), Duration::from_secs(10))), &zones("0")),
+            "built anew, and the same"
+        );
         assert!(due(20, &last));
     }
 }

@@ -23,11 +23,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    machine::Machine,
     pacing::{Pacing, Reported},
     status::{AgentIdentity, report_status},
-    zones::zones,
 };
-use crate::{metrics::AgentMetrics, notices::Notices, pods::PodIndex, reflex::Snapshot, topology};
+use crate::{
+    metrics::AgentMetrics,
+    notices::Notices,
+    pods::PodIndex,
+    reflex::Snapshot,
+    topology::{Sensor, devices::gpu},
+};
 
 const NOTICE: &str = "api: report";
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
@@ -64,6 +70,8 @@ pub async fn publish(
     stopping: CancellationToken,
 ) -> Result<(), BoxError> {
     let api: Api<CustomNodeResource> = Api::all(publisher.client.clone());
+    let sensor = Sensor::new(publisher.root.clone(), gpu::library());
+    let mut machine = Machine::new(sensor, publisher.notices.clone());
     let mut last: Option<(Reported, Instant)> = None;
     let mut attempts = BACKOFF.start();
     let mut not_before = Instant::now();
@@ -79,16 +87,21 @@ pub async fn publish(
         let Some(snapshot) = publisher.snapshots.borrow_and_update().clone() else {
             continue;
         };
-        if !publisher.pods.borrow().synced || Instant::now() < not_before {
+        let pods = publisher.pods.borrow().clone();
+        let too_soon = last
+            .as_ref()
+            .is_some_and(|(_, at)| at.elapsed() < publisher.pacing.min);
+        if !pods.synced || too_soon || Instant::now() < not_before {
             continue;
         }
+        let zones = machine.zones(&pods).await?;
         let notices: Vec<String> = publisher
             .notices
             .texts()
             .into_iter()
             .filter(|text| !text.starts_with("api"))
             .collect();
-        let now = Reported::of(&snapshot, &notices);
+        let now = Reported::of(&snapshot, &zones, &notices);
         let pacing = Pacing {
             max,
             ..publisher.pacing
@@ -99,12 +112,10 @@ pub async fn publish(
         ) {
             continue;
         }
-        let (machine, notes) = topology::read(&publisher.root);
-        topology::tell(&publisher.notices, &notes);
         let status = report_status(
             Timestamp::now(),
             &snapshot,
-            zones(&machine),
+            zones.to_vec(),
             &publisher.agent,
             notices,
         );

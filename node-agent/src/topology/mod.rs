@@ -1,13 +1,17 @@
-//! The machine as the kernel describes it: CPUs and NUMA nodes here, PCI devices in [`devices`], GPUs' own facts in [`gpu`].
+//! The machine as the kernel describes it: CPUs and NUMA nodes here, PCI devices in [`devices`].
 //!
 //! What decisions are made of lives in `katalyst_core::topology`; this module reads it and says in notes what a machine does not tell.
 
 mod cpus;
+pub mod devices;
 mod nodes;
+mod sensed;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod tree;
+pub(crate) mod tree;
+
+pub use sensed::{Sensed, Sensor};
 
 use std::{collections::BTreeMap, fmt, path::Path};
 

@@ -1,6 +1,6 @@
 //! Trees of `/sys` for tests, written from a short description, numbered as Linux numbers: first every core's first thread, then the second ones.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use katalyst_core::cpu_set::CpuSet;
 
@@ -97,6 +97,26 @@ impl Tree {
         self
     }
 
+    /// A PCI function below `way` (root complex and bridges), with its link on the bus.
+    pub(crate) fn function(
+        &self,
+        way: &str,
+        address: &str,
+        class: &str,
+        vendor: &str,
+        numa: i32,
+    ) -> String {
+        let dir = format!("sys/devices/{way}/{address}");
+        self.file(&format!("{dir}/class"), &format!("{class}\n"))
+            .file(&format!("{dir}/vendor"), &format!("{vendor}\n"))
+            .file(&format!("{dir}/device"), "0x2330\n")
+            .file(&format!("{dir}/numa_node"), &format!("{numa}\n"));
+        let link = self.root().join("sys/bus/pci/devices").join(address);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(format!("../../../devices/{way}/{address}"), link).unwrap();
+        dir
+    }
+
     pub(crate) fn remove(&self, path: &str) -> &Self {
         let path = self.root().join(path);
         if path.is_dir() {
@@ -174,6 +194,60 @@ impl Tree {
         }
         tree
     }
+}
+
+/// Classes of functions.
+pub(crate) const BRIDGE: &str = "0x060400";
+pub(crate) const GPU: &str = "0x030200";
+pub(crate) const ETHERNET: &str = "0x020000";
+
+/// A server with 8 GPUs and 8 RDMA cards: on each of two sockets two root complexes with one switch, below it two GPUs and two cards.
+pub(crate) fn eight_gpus() -> Tree {
+    let tree = Tree::machine(&Spec {
+        sockets: 2,
+        ..Spec::default()
+    });
+    for (switch, bus) in [0x10_u32, 0x30, 0x50, 0x70].into_iter().enumerate() {
+        let numa = i32::try_from(switch / 2).unwrap();
+        let root = format!("pci0000:{bus:02x}");
+        let port = format!("0000:{bus:02x}:01.0");
+        let upstream = format!("0000:{:02x}:00.0", bus + 1);
+        tree.function(&root, &port, BRIDGE, "0x8086", numa);
+        tree.function(&format!("{root}/{port}"), &upstream, BRIDGE, "0x1000", numa);
+        for slot in 0..4 {
+            let way = format!("{root}/{port}/{upstream}");
+            let downstream = format!("0000:{:02x}:{:02x}.0", bus + 2, slot * 4);
+            tree.function(&way, &downstream, BRIDGE, "0x1000", numa);
+            let way = format!("{way}/{downstream}");
+            let address = format!("0000:{:02x}:00.0", bus + 3 + slot);
+            let index = switch * 2 + slot as usize % 2;
+            if slot < 2 {
+                tree.function(&way, &address, GPU, "0x10de", numa);
+                tree.file(
+                    &format!("proc/driver/nvidia/gpus/{address}/information"),
+                    &format!("Model: \t NVIDIA H100 80GB HBM3\nGPU UUID: \t GPU-{index}\nDevice Minor: \t {index}\n"),
+                );
+                continue;
+            }
+            let dir = tree.function(&way, &address, ETHERNET, "0x15b3", numa);
+            tree.file(&format!("{dir}/net/eth{index}/operstate"), "up\n")
+                .file(&format!("{dir}/net/eth{index}/speed"), "400000\n")
+                .file(&format!("{dir}/sriov_numvfs"), "0\n")
+                .file(
+                    &format!("{dir}/infiniband/mlx5_{index}/ports/1/state"),
+                    "4: ACTIVE\n",
+                )
+                .file(
+                    &format!("{dir}/infiniband/mlx5_{index}/ports/1/rate"),
+                    "400 Gb/sec (4X NDR)\n",
+                )
+                .file(
+                    &format!("{dir}/infiniband/mlx5_{index}/ports/1/link_layer"),
+                    "Ethernet\n",
+                );
+        }
+    }
+    tree
 }
 
 /// Farther numbers are farther away.
