@@ -4,7 +4,7 @@ mod allocations;
 mod node;
 mod thread;
 
-use katalyst_core::qos::Level;
+use katalyst_core::{qos::Level, reclaimed::Reclaimed};
 use katalyst_node_agent::{
     cgroup::PodUid,
     hold::{Records, restore_all},
@@ -380,4 +380,41 @@ fn a_surge_is_answered_before_the_next_tick() {
     let snapshot = node.tick(&mut reflex).unwrap();
     assert!(snapshot.service_peak.usage.cpu < snapshot.recent_peak.cpu);
     assert!(snapshot.ceiling.value.cpu.get() <= 500);
+}
+
+#[test]
+fn each_numa_node_is_measured() {
+    for layout in Layout::ALL {
+        let mut node = Node::new(layout);
+        node.two_nodes();
+        node.pod("aaaa-1111", Level::Reclaimed, 1_000, 64 * MIB);
+        node.service("dddd-4444");
+        node.memory_on_nodes("aaaa-1111", [24, 8]);
+        let mut reflex = node.reflex();
+        node.tick(&mut reflex);
+        node.run(1_000, &[("aaaa-1111", 600), ("dddd-4444", 900)]);
+        let snapshot = node.tick(&mut reflex).unwrap();
+
+        // The fixture runs everything on the first CPU; 100 thousandths are the system's.
+        let [first, second] = [0, 1].map(|at| snapshot.numa[at]);
+        assert_eq!(first.machine, Reclaimed::new(1_600, 3 << 30), "{layout:?}");
+        assert_eq!(first.reclaimed, Reclaimed::new(600, 24 * MIB), "{layout:?}");
+        assert_eq!(
+            first.service,
+            Reclaimed::new(1_000, (3 << 30) - 24 * MIB),
+            "{layout:?}"
+        );
+        assert_eq!(first.cpu_estimated, layout.version() == 2, "{layout:?}");
+        assert_eq!(second.machine, Reclaimed::new(0, 1 << 30), "{layout:?}");
+        let batch = &snapshot.pods[0];
+        assert_eq!(
+            batch
+                .memory_nodes
+                .iter()
+                .map(|(node, bytes)| (*node, bytes.get()))
+                .collect::<Vec<_>>(),
+            [(0, 24 * MIB), (1, 8 * MIB)],
+            "{layout:?}"
+        );
+    }
 }

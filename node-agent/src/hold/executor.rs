@@ -10,6 +10,7 @@ use super::{
     apply::{FaultPoint, Problem, apply},
     knob::Knob,
     plan::{Change, plan},
+    reads::Reads,
     records::{GroupRecord, Loaded, Records},
     setting::Setting,
 };
@@ -18,6 +19,7 @@ use crate::{
     chain,
     metrics::AgentMetrics,
     notices::Notices,
+    sample::Descriptors,
 };
 
 /// Subjects of notices.
@@ -63,6 +65,7 @@ pub struct Executor {
     state_dir: PathBuf,
     dry_run: bool,
     records: Records,
+    reads: Reads,
     /// The records were lost: what files of pods hold that were there already may be our own values.
     lost: bool,
     /// Pods that were there at the first look after the records were lost.
@@ -86,6 +89,7 @@ impl Executor {
             state_dir,
             dry_run,
             records,
+            reads: Reads::new(Descriptors::half_of_process()),
             lost,
             untrusted: BTreeSet::new(),
             printed: BTreeMap::new(),
@@ -144,7 +148,13 @@ impl Executor {
         if self.stopped {
             return Execution::default();
         }
-        let plan = plan(hierarchy, &self.records, &self.untrusted, settings);
+        let plan = plan(
+            hierarchy,
+            &mut self.reads,
+            &self.records,
+            &self.untrusted,
+            settings,
+        );
         let mut execution = Execution {
             acted: !self.dry_run,
             written: 0,

@@ -13,6 +13,7 @@ mod knob;
 mod limits;
 mod order;
 mod plan;
+mod reads;
 mod records;
 mod restore;
 mod sets;

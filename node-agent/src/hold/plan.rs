@@ -8,6 +8,7 @@ use std::{
 use super::{
     apply::Problem,
     knob::Knob,
+    reads::Reads,
     records::Records,
     setting::{Setting, Wanted},
 };
@@ -58,10 +59,12 @@ pub(super) struct Remember {
 /// earlier run of ours.
 pub(super) fn plan(
     hierarchy: &Hierarchy,
+    reads: &mut Reads,
     records: &Records,
     untrusted: &BTreeSet<PodUid>,
     settings: Vec<Setting>,
 ) -> Plan {
+    reads.begin();
     let mut planner = Planner {
         hierarchy,
         records,
@@ -70,7 +73,7 @@ pub(super) fn plan(
     };
     let mut sets: BTreeMap<Knob, Vec<Found>> = BTreeMap::new();
     for setting in settings {
-        let Some(found) = planner.read(setting) else {
+        let Some(found) = planner.read(reads, setting) else {
             continue;
         };
         if found.setting.knob.is_set() {
@@ -115,14 +118,14 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Reads the file. `None` where there is nothing to do: the group is gone, or the kernel lacks the file.
-    fn read(&mut self, setting: Setting) -> Option<Found> {
+    fn read(&mut self, reads: &mut Reads, setting: Setting) -> Option<Found> {
         if setting.wanted == Wanted::Old && self.old_value(&setting).is_none() {
             return None;
         }
         let dir = self
             .hierarchy
             .dir(setting.knob.controller(), &setting.group);
-        match file::read(&dir.join(setting.knob.file())) {
+        match reads.read(&dir.join(setting.knob.file())) {
             Ok(current) => Some(Found {
                 current: current.trim().to_owned(),
                 setting,
@@ -226,6 +229,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+    use crate::sample::Descriptors;
 
     fn v2(files: &[(&str, &str)]) -> (tempfile::TempDir, Hierarchy) {
         let root = tempfile::tempdir().unwrap();
@@ -252,7 +256,13 @@ mod tests {
         settings: Vec<Setting>,
     ) -> Plan {
         let untrusted = untrusted.iter().copied().map(PodUid::new).collect();
-        plan(hierarchy, records, &untrusted, settings)
+        plan(
+            hierarchy,
+            &mut Reads::new(Descriptors::new(8)),
+            records,
+            &untrusted,
+            settings,
+        )
     }
 
     fn writes(plan: &Plan) -> Vec<String> {

@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use super::{
     apply::{Problem, apply},
     plan::plan,
+    reads::Reads,
     records::{RecordError, Records},
 };
-use crate::cgroup::{Hierarchy, PodUid};
+use crate::{
+    cgroup::{Hierarchy, PodUid},
+    sample::Descriptors,
+};
 
 /// What a restore did.
 #[derive(Debug, Default)]
@@ -24,7 +28,8 @@ pub struct Restored {
 pub fn restore_all(hierarchy: &Hierarchy, records: &mut Records) -> Result<Restored, RecordError> {
     let before: BTreeSet<PodUid> = records.pods().into_iter().cloned().collect();
     let settings = records.settings(|_, _| true);
-    let plan = plan(hierarchy, records, &BTreeSet::new(), settings);
+    let mut reads = Reads::new(Descriptors::new(0));
+    let plan = plan(hierarchy, &mut reads, records, &BTreeSet::new(), settings);
     let outcome = apply(hierarchy, &plan.changes, None);
     for (group, knob) in plan.restored {
         let file = (group, knob);

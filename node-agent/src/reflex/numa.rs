@@ -24,8 +24,7 @@ pub(super) struct KnownMachine {
 
 impl Reflex {
     /// Use of each NUMA node in the last interval.
-    pub(super) fn numa(&mut self, now_nanos: u64, usage: &Usage, split: &Split) -> Vec<NumaUsage> {
-        self.follow_machine(now_nanos);
+    pub(super) fn numa(&self, usage: &Usage, split: &Split) -> Vec<NumaUsage> {
         let topology = &self.machine.topology;
         let mut nodes = topology.numa_nodes();
         if let (Some(only), None) = (nodes.next(), nodes.next()) {
@@ -60,7 +59,8 @@ impl Reflex {
             .collect()
     }
 
-    fn follow_machine(&mut self, now_nanos: u64) {
+    /// Reads the machine where it may have changed; before a sample, so that the first two measure its nodes.
+    pub(super) fn follow_machine(&mut self, now_nanos: u64) {
         let online = self
             .sampler
             .counters()

@@ -93,7 +93,7 @@ impl Reflex {
             metrics.clone(),
         );
         Self {
-            sampler: Sampler::new(config.root.clone(), Descriptors::of_process()),
+            sampler: Sampler::new(config.root.clone(), Descriptors::half_of_process()),
             locate: Locate::new(
                 config.root.clone(),
                 config.kubepods.clone(),
@@ -127,6 +127,7 @@ impl Reflex {
         };
         // Used again, so that a steady node allocates nothing for it.
         let mut usage = self.last.take().unwrap_or_default();
+        self.follow_machine(now_nanos);
         self.read(now_nanos, &located)?;
         if let Some(counters) = self.sampler.counters() {
             self.executor.first_look(counters.pods.keys().cloned());
@@ -167,7 +168,7 @@ impl Reflex {
         self.metrics.set_usage("service", parts.service);
         self.metrics.set_usage("reclaimed", parts.reclaimed);
         self.metrics.set_ceiling(ceiling.value, limits.len());
-        let numa = self.numa(now_nanos, &usage, &parts);
+        let numa = self.numa(&usage, &parts);
         let parts = Parts {
             located,
             split: parts,

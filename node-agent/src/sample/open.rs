@@ -62,7 +62,7 @@ impl Buffer {
     }
 
     /// What was read last.
-    fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         let bytes = self.bytes.get(..self.length).unwrap_or_default();
         match std::str::from_utf8(bytes) {
             Ok(text) => text,
@@ -162,8 +162,9 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// What the process may have, less what the rest of it needs. Raises the limit as far as the process may by itself.
-    pub fn of_process() -> Self {
+    /// Half of what the process may have after what the rest of it needs: one half is for sampled files, the other for those that hold limits.
+    /// Raises the limit as far as the process may by itself.
+    pub fn half_of_process() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = Rlimit {
             current: maximum,
@@ -173,7 +174,7 @@ impl Descriptors {
             Ok(()) => maximum,
             Err(_) => current,
         };
-        Self::new(limit.unwrap_or(u64::MAX).saturating_sub(KEPT_BACK))
+        Self::new(limit.unwrap_or(u64::MAX).saturating_sub(KEPT_BACK) / 2)
     }
 
     /// That many.
@@ -186,7 +187,8 @@ impl Descriptors {
         self.short
     }
 
-    fn take(&mut self) -> bool {
+    /// One more; false where there is none left.
+    pub fn take(&mut self) -> bool {
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -196,7 +198,8 @@ impl Descriptors {
         }
     }
 
-    fn give(&mut self) {
+    /// One is free again.
+    pub fn give(&mut self) {
         self.left = self.left.saturating_add(1);
     }
 }

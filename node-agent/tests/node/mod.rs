@@ -229,6 +229,39 @@ impl Node {
         self.write_counters();
     }
 
+    /// Makes it a machine of two NUMA nodes with two CPUs each; the second has `free` KiB more.
+    pub(crate) fn two_nodes(&self) {
+        let base = "sys/devices/system/node";
+        self.write(&format!("{base}/online"), "0-1\n");
+        for (id, cpus, free) in [(0, "0-1", 1_048_576), (1, "2-3", 3_145_728)] {
+            let dir = format!("{base}/node{id}");
+            self.write(&format!("{dir}/cpulist"), &format!("{cpus}\n"));
+            self.write(&format!("{dir}/distance"), "10 21\n");
+            self.write(
+                &format!("{dir}/meminfo"),
+                &format!("Node {id} MemTotal: 4194304 kB\nNode {id} MemFree: {free} kB\n"),
+            );
+        }
+    }
+
+    /// Where a pod's memory is: MiB on each of two nodes.
+    pub(crate) fn memory_on_nodes(&self, uid: &str, mib: [u64; 2]) {
+        let [first, second] = if self.layout.version() == 1 {
+            mib.map(|mib| (mib << 20) / rustix::param::page_size() as u64)
+        } else {
+            mib.map(|mib| mib << 20)
+        };
+        let text = if self.layout.version() == 1 {
+            format!(
+                "total={0} N0={first} N1={second}\nanon={0} N0={first} N1={second}\nfile=0 N0=0 N1=0\n",
+                first + second
+            )
+        } else {
+            format!("anon N0={first} N1={second}\nfile N0=0 N1=0\n")
+        };
+        self.set_knob(uid, "memory.numa_stat", &text);
+    }
+
     /// What kubelet and the kernel leave in a best-effort pod's files.
     pub(crate) fn fresh_files(&self) -> BTreeMap<String, String> {
         let files: &[(&str, &str)] = match self.layout.version() {
@@ -331,8 +364,12 @@ impl Node {
 
     fn write_counters(&self) {
         let busy = self.busy_millis / 10;
-        let cpus = [0, 1, 2, 3]
-            .map(|cpu| format!("cpu{cpu} 0 0 0 0 0 0 0 0 0 0\n"))
+        // Everything runs on the first CPU.
+        let cpus = [busy, 0, 0, 0]
+            .iter()
+            .enumerate()
+            .map(|(cpu, busy)| format!("cpu{cpu} {busy} 0 0 0 0 0 0 0 0 0\n"))
+            .collect::<Vec<_>>()
             .concat();
         self.write(
             "proc/stat",
@@ -342,7 +379,14 @@ impl Node {
             self.write_group(&self.layout.pod(class, uid), *nanos);
         }
         for (class, nanos) in &self.classes {
-            self.write_group(&self.layout.class(class), *nanos);
+            let group = self.layout.class(class);
+            self.write_group(&group, *nanos);
+            if self.layout.version() == 1 {
+                self.write(
+                    &format!("{}/cpuacct.usage_percpu", self.dir("cpuacct", &group)),
+                    &format!("{nanos} 0 0 0\n"),
+                );
+            }
         }
         self.write_group(self.layout.tree(), self.classes.values().sum());
         self.write(
