@@ -107,7 +107,13 @@ ci: lint test e2e ## Everything that CI runs
 bench: images ## Figures: loop latency, agent cost, controller recompute, extender filter
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios -- host -- --bench --driver cgroupfs
 	$(E2E) bench
+
+.PHONY: bench-vm
+bench-vm: ## The node's figures in a virtual machine: cgroup v2 with pressure triggers, emulated
+	$(STATIC) $(CARGO) build --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios
+	$(E2E) vm scenarios --program $(BINARIES)/katalyst-node-scenarios --machine two-nodes --bench --limit 1800 --only surge --only cost-110
 
 TRACES ?= ../shared/data
 .PHONY: replay

@@ -3,6 +3,7 @@
 //! Figures are medians of several rounds; what was measured and where stands in the report. Nothing here decides whether tests pass.
 
 mod agent;
+pub(crate) mod node;
 mod surge;
 
 use std::path::PathBuf;

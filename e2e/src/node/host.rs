@@ -73,10 +73,25 @@ pub fn run(args: &HostArgs) -> anyhow::Result<u8> {
 fn command(own: u32, directory: &Path, flags: &[String]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command
-        .args(["run", "--report", "e2e-host", "--place", "host", "--root"])
+        .args([
+            "run",
+            "--report",
+            report_name(flags),
+            "--place",
+            "host",
+            "--root",
+        ])
         .arg(format!("{PREFIX}{own}"));
     command.arg("--directory").arg(directory).args(flags);
     Ok(command)
+}
+
+fn report_name(flags: &[String]) -> &'static str {
+    if flags.iter().any(|flag| flag == "--bench") {
+        "bench-node"
+    } else {
+        "e2e-host"
+    }
 }
 
 /// Removes the groups of every run whose owner fits, in every hierarchy.

@@ -118,6 +118,9 @@ pub struct MachinesArgs {
     /// Run only scenarios whose name contains this text (may be given several times).
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+    /// Measure the agent's cost and speed instead of running the scenarios.
+    #[arg(long)]
+    bench: bool,
     /// How instructions are executed.
     #[arg(long, value_enum, default_value_t, env = ACCELERATOR_VARIABLE)]
     accelerator: Accelerator,
@@ -184,7 +187,12 @@ pub fn run(args: &MachinesArgs, cache: &Cache) -> anyhow::Result<u8> {
             }
         }
     }
-    report::publish("e2e-vm", &rows)?;
+    let name = if args.bench {
+        "bench-node-vm"
+    } else {
+        "e2e-vm"
+    };
+    report::publish(name, &rows)?;
     let held = |wanted: Option<bool>| rows.iter().filter(|row| row.holds == wanted).count();
     let skipped = rows
         .iter()
@@ -217,8 +225,13 @@ fn boot(
     };
     let only: Vec<&str> = args.only.iter().flat_map(|text| ["--only", text]).collect();
     let only = only.join(" ");
+    let bench = if args.bench {
+        "--bench --driver cgroupfs"
+    } else {
+        ""
+    };
     let script = format!(
-        "exec {PROGRAM} run --alone {emulated} --place {} {only}\n",
+        "exec {PROGRAM} run --alone {emulated} --place {} {bench} {only}\n",
         kind.name
     );
     let work = BareRun {

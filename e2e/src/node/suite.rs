@@ -54,12 +54,18 @@ pub struct RunArgs {
     /// Run only scenarios whose name contains this text (may be given several times).
     #[arg(long)]
     pub only: Vec<String>,
+    /// Measure the agent's cost and speed instead of running the scenarios.
+    #[arg(long)]
+    pub bench: bool,
     /// Print the scenarios and their claims, run nothing.
     #[arg(long)]
     pub list: bool,
 }
 
-fn scenarios() -> Vec<Scenario> {
+fn scenarios(bench: bool) -> Vec<Scenario> {
+    if bench {
+        return crate::bench::node::scenarios();
+    }
     [
         machine::scenarios(),
         holding::scenarios(),
@@ -78,7 +84,7 @@ struct Count {
 
 /// Runs the suite; the rows of its report, and whether nothing failed.
 pub fn run(args: &RunArgs) -> Result<(Vec<Row>, bool), String> {
-    let chosen: Vec<Scenario> = scenarios()
+    let chosen: Vec<Scenario> = scenarios(args.bench)
         .into_iter()
         .filter(|scenario| {
             args.only.is_empty()
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_claims_are_sentences() {
-        let all = scenarios();
+        let all = [scenarios(false), scenarios(true)].concat();
         let mut names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
         names.sort_unstable();
         names.dedup();
