@@ -11,11 +11,13 @@
 //! | [`capacity`] | how much of a node may be offered to batch pods |
 //! | [`placement`] | whether a batch pod fits a node, and how well |
 //! | [`pools`] | which CPUs and memory nodes each pod may use |
+//! | [`cpu_time`] | weight, quota and burst of a pod |
 //! | [`hold`] | what batch pods may use right now, together and each |
 //! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
 
 pub mod capacity;
 pub mod cpu_set;
+pub mod cpu_time;
 pub mod eviction;
 pub mod hold;
 pub mod placement;
