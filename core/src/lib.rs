@@ -12,6 +12,7 @@
 //! | [`placement`] | whether a batch pod fits a node, and how well |
 //! | [`pools`] | which CPUs and memory nodes each pod may use |
 //! | [`cpu_time`] | weight, quota and burst of a pod |
+//! | [`rebind`] | which pods leave a NUMA node that runs out of memory |
 //! | [`hold`] | what batch pods may use right now, together and each |
 //! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
 
@@ -24,6 +25,7 @@ pub mod placement;
 pub mod pools;
 pub mod qos;
 pub mod quantity;
+pub mod rebind;
 pub mod reclaimed;
 pub mod topology;
 pub mod units;
