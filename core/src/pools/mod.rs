@@ -1,21 +1,39 @@
 //! CPU pools: which CPUs each pod may run on.
 //!
 //! From the machine, the pods and what they hold now to the set of CPUs (and memory nodes) of every pod, with as little movement as
-//! possible. On a node where nobody wishes anything, every service keeps all CPUs.
+//! possible. On a node where nobody wishes anything, every service keeps all CPUs, and nothing is written.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `planner` | who comes before whom |
+//! | `draft` | what a pod wants, and what it may have at all |
+//! | `held` | what pods and pools hold before, from the last plan or from the kernel |
+//! | `own`, `dedicated`, `node_sets` | CPUs of a pod's own |
+//! | `bound` | the NUMA node of a pod without CPUs of its own |
+//! | `isolation` | who runs wild and gets cores of its own |
+//! | `sizing`, `hysteresis` | sizes and cores of pools that share |
+//! | `sets`, `memory_nodes`, `outcome` | what follows for each pod |
+//! | `explain` | the same for people |
+//!
+//! `docs/pools.md` is the manual.
 
 mod bound;
 mod dedicated;
 mod draft;
+mod explain;
 mod held;
+mod hysteresis;
 mod input;
 mod isolation;
 mod machine;
+mod memory_nodes;
 mod node_sets;
 mod outcome;
 mod own;
 mod params;
 mod plan;
 mod planner;
+mod sets;
 mod sizing;
 #[cfg(test)]
 mod tests;

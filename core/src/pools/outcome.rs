@@ -1,39 +1,17 @@
 //! From the finished draft to the plan: CPUs and memory nodes of every pool and pod.
-//!
-//! No pod is ever without a CPU or a memory node: where nothing is left for a pool it runs on what the default pool has, where that has nothing on what
-//! nobody has to himself, and at the very last on everything.
 
 use std::collections::BTreeMap;
 
 use crate::cpu_set::CpuSet;
 use crate::qos::NumaSet;
-use crate::units::Millicpu;
 
 use super::bound::place_reclaimed;
-use super::draft::{Draft, Got, Planned, Want, fixed_nodes, is_exclusive};
+use super::draft::{Draft, Got, Planned, Want};
 use super::held::bound_name;
-use super::machine::{Machine, Owner};
+use super::memory_nodes::{memory_of, nearest_memory};
+use super::sets::{Sets, sets};
 use super::sizing::{Shared, Tally, in_default, pool_of};
 use super::{PodCpus, PodReason, Pool, PoolKind, PoolPlan, PoolReason, names};
-
-/// CPUs by who may use them.
-struct Sets {
-    /// The default pool.
-    default: CpuSet,
-    default_overlaps: bool,
-    /// All that is not bound to a NUMA node, where pods of named pools warm up.
-    warm: CpuSet,
-    /// Everything that nobody has to himself, reserved CPUs included.
-    system: CpuSet,
-    reclaim: CpuSet,
-    reclaim_overlaps: bool,
-    /// Memory nodes of batch; `None`: all.
-    reclaim_mems: Option<NumaSet>,
-    /// By place among the sized pools.
-    sized: Vec<CpuSet>,
-    /// By place in the draft.
-    own: BTreeMap<usize, CpuSet>,
-}
 
 /// The plan.
 pub(super) fn finish(mut draft: Draft<'_>, shared: &Shared) -> PoolPlan {
@@ -56,7 +34,7 @@ pub(super) fn finish(mut draft: Draft<'_>, shared: &Shared) -> PoolPlan {
             &names,
             index,
             planned,
-            plan_age(&draft, planned),
+            is_new(&draft, planned),
         );
         if planned.want == Want::LeftAlone {
             plan.left_alone.insert(pod.uid.clone());
@@ -83,155 +61,10 @@ pub(super) fn finish(mut draft: Draft<'_>, shared: &Shared) -> PoolPlan {
     plan
 }
 
-fn plan_age(draft: &Draft<'_>, planned: &Planned<'_>) -> bool {
+fn is_new(draft: &Draft<'_>, planned: &Planned<'_>) -> bool {
     // Written so that what is not a number counts as new.
     let warm = planned.pod.age_seconds >= draft.params.ramp_up_seconds;
     !warm
-}
-
-fn sets(draft: &Draft<'_>, shared: &Shared) -> Sets {
-    let machine = &draft.machine;
-    let mut sized = vec![CpuSet::new(); shared.sized.len()];
-    let mut own: BTreeMap<usize, CpuSet> = BTreeMap::new();
-    let mut default = CpuSet::new();
-    let mut nobodys = CpuSet::new();
-    let mut warm = CpuSet::new();
-    let mut taken = CpuSet::new();
-    for core in &machine.cores {
-        match core.owner {
-            Owner::Free => {
-                default.insert_all(&core.cpus);
-                warm.insert_all(&core.cpus);
-            }
-            Owner::Pool(pool) => {
-                if let Some(cpus) = sized.get_mut(pool) {
-                    cpus.insert_all(&core.cpus);
-                }
-                let bound = shared
-                    .sized
-                    .get(pool)
-                    .is_none_or(|pool| pool.node.is_some() || pool.kind == PoolKind::Reclaimed);
-                if !bound {
-                    warm.insert_all(&core.cpus);
-                }
-            }
-            Owner::Pod(pod) => {
-                own.entry(pod).or_default().insert_all(&core.cpus);
-                taken.insert_all(&core.cpus);
-                continue;
-            }
-        }
-        nobodys.insert_all(&core.cpus);
-    }
-    let system = machine
-        .online
-        .difference(&machine.kubelet)
-        .difference(&taken);
-    let last = |set: &CpuSet| first_of([set, &nobodys, &system, &machine.online]);
-    let default_overlaps = default.is_empty();
-    let default = last(&default);
-    if warm.is_empty() {
-        warm = default.clone();
-    }
-    for (cpus, pool) in sized
-        .iter_mut()
-        .zip(&shared.sized)
-        .filter(|(cpus, pool)| cpus.is_empty() && pool.kind != PoolKind::Reclaimed)
-    {
-        *cpus = match pool.node {
-            Some(node) => {
-                let there = machine
-                    .cores_of(node)
-                    .iter()
-                    .filter(|core| !matches!(core.owner, Owner::Pod(_)));
-                let mut all = CpuSet::new();
-                there.for_each(|core| all.insert_all(&core.cpus));
-                first_of([&all, &default, &default, &default])
-            }
-            None => default.clone(),
-        };
-    }
-    let mut reclaim = last(&nobodys);
-    let mut reclaim_overlaps = nobodys.is_empty();
-    if !draft.params.reclaimed_overlaps {
-        let apart = shared
-            .sized
-            .iter()
-            .position(|pool| pool.kind == PoolKind::Reclaimed);
-        reclaim = apart
-            .and_then(|index| sized.get(index))
-            .cloned()
-            .unwrap_or_default();
-        reclaim_overlaps |= lend(
-            machine,
-            &mut reclaim,
-            draft.params.reclaimed_minimum_cpus.max(1),
-            &default,
-        );
-    }
-    let exclusive: Vec<u32> = machine
-        .nodes
-        .iter()
-        .filter(|node| node.exclusive.is_some())
-        .map(|node| node.id)
-        .collect();
-    let mut reclaim_mems = None;
-    if draft.params.reclaimed_on_exclusive {
-        for (pod, cpus) in &own {
-            let exclusive = draft.pods.get(*pod).is_some_and(|planned| {
-                planned.want == Want::Dedicated && is_exclusive(planned.pod)
-            });
-            if exclusive {
-                reclaim.insert_all(cpus);
-            }
-        }
-    } else if !exclusive.is_empty() {
-        let others = machine
-            .nodes
-            .iter()
-            .filter(|node| node.memory && node.exclusive.is_none())
-            .map(|node| node.id);
-        reclaim_mems = NumaSet::from_ids(others);
-    }
-    Sets {
-        default,
-        default_overlaps,
-        warm,
-        system: last(&system),
-        reclaim,
-        reclaim_overlaps,
-        reclaim_mems,
-        sized,
-        own,
-    }
-}
-
-fn first_of<const N: usize>(sets: [&CpuSet; N]) -> CpuSet {
-    sets.into_iter()
-        .find(|set| !set.is_empty())
-        .cloned()
-        .unwrap_or_default()
-}
-
-/// Lets batch onto the last cores of the default pool where it has too few; whether it had to.
-fn lend(machine: &Machine<'_>, reclaim: &mut CpuSet, minimum: u32, default: &CpuSet) -> bool {
-    let mut size = reclaim.len() as u32;
-    let lent = size < minimum;
-    for core in machine
-        .cores
-        .iter()
-        .rev()
-        .filter(|core| core.owner == Owner::Free)
-    {
-        if size < minimum {
-            reclaim.insert_all(&core.cpus);
-            size += core.width;
-        }
-    }
-    if reclaim.is_empty() {
-        reclaim.insert_all(default);
-    }
-    lent
 }
 
 /// Where a pod is, and why.
@@ -395,51 +228,6 @@ fn place_of(
     }
 }
 
-/// Memory nodes of a bound dedicated pod: those chosen for it, else those of its CPUs.
-fn memory_of(
-    machine: &Machine<'_>,
-    index: usize,
-    planned: &Planned<'_>,
-    cpus: &CpuSet,
-) -> Option<NumaSet> {
-    let chosen = fixed_nodes(planned.pod, machine)
-        .ok()
-        .flatten()
-        .and_then(|_| match &planned.pod.numa_bind_result {
-            Some(nodes) => Some(nodes.iter().collect::<Vec<_>>()),
-            None => match &planned.pod.wishes.numa {
-                crate::qos::NumaWish::Ids(nodes) => Some(nodes.iter().collect()),
-                _ => None,
-            },
-        });
-    nearest_memory(
-        machine,
-        &chosen.unwrap_or_else(|| machine.topology.numa_of(cpus)),
-        Some(index),
-    )
-}
-
-/// Those of the nodes that have memory; where none has, the nearest node that has some and that no other pod has to itself. `None` where there is none.
-fn nearest_memory(machine: &Machine<'_>, nodes: &[u32], owner: Option<usize>) -> Option<NumaSet> {
-    let with_memory = || {
-        let nodes = machine.nodes.iter().filter(|node| node.memory);
-        let own = nodes.filter(|node| node.exclusive.is_none() || node.exclusive == owner);
-        own.map(|node| node.id)
-    };
-    NumaSet::from_ids(with_memory().filter(|id| nodes.contains(id))).or_else(|| {
-        let nearest = with_memory().min_by_key(|id| {
-            (
-                nodes
-                    .iter()
-                    .map(|from| machine.topology.distance(*from, *id))
-                    .min(),
-                *id,
-            )
-        })?;
-        NumaSet::from_ids([nearest])
-    })
-}
-
 /// Pools that exist whether pods are in them or not, and those with a size.
 fn fixed_pools(draft: &Draft<'_>, shared: &Shared, sets: &Sets, plan: &mut PoolPlan) {
     let machine = &draft.machine;
@@ -507,7 +295,7 @@ fn pool(kind: PoolKind, cpus: CpuSet, tally: Tally, reason: PoolReason) -> Pool 
         wanted: cpus.len() as u32,
         cpus,
         pods: tally.pods,
-        requested: Millicpu::new(tally.requested.get()),
+        requested: tally.requested,
         used: tally.used,
         reason,
         shrinking: None,

@@ -19,6 +19,7 @@ use crate::units::Millicpu;
 
 use super::draft::{Draft, Got, Planned, Want, beyond_kubelet};
 use super::held::{HeldPool, bound_name};
+use super::hysteresis::Wait;
 use super::machine::{Core, Machine, Owner, cpus_for};
 use super::{PoolKind, PoolParams, PoolReason, Shrinking, names};
 
@@ -326,49 +327,6 @@ fn count(draft: &Draft<'_>, held: &BTreeMap<String, HeldPool>) -> Shared {
         base,
         shrinking: None,
         was: was(names::SHARE),
-    }
-}
-
-/// How long a pool that is too large keeps what it held.
-#[derive(Debug, Clone, Copy)]
-struct Wait {
-    now: f64,
-    after: f64,
-    /// CPUs of a core: what must be too much before anything is.
-    width: u32,
-}
-
-impl Wait {
-    /// How much of what it held a pool may keep, and since when that is too much.
-    fn keep(self, held: u32, target: u32, before: Option<Shrinking>) -> (u32, Option<Shrinking>) {
-        if held < target.saturating_add(self.width) {
-            return (held, None);
-        }
-        // A clock that went back starts the wait anew.
-        let before = before.filter(|before| before.since_seconds <= self.now);
-        let largest_wanted = before.map_or(target, |before| before.largest_wanted.max(target));
-        let since_seconds = before.map_or(self.now, |before| before.since_seconds);
-        if self.now - since_seconds < self.after {
-            let waiting = Shrinking {
-                since_seconds,
-                largest_wanted,
-            };
-            return (held, Some(waiting));
-        }
-        let anew = Shrinking {
-            since_seconds: self.now,
-            largest_wanted: target,
-        };
-        (largest_wanted.min(held), Some(anew))
-    }
-
-    /// Whether a pool of this size still waits: rounding to whole cores may have left it too large.
-    fn outcome(self, size: u32, target: u32, waiting: Option<Shrinking>) -> Option<Shrinking> {
-        let anew = Shrinking {
-            since_seconds: self.now,
-            largest_wanted: target,
-        };
-        (size >= target.saturating_add(self.width)).then(|| waiting.unwrap_or(anew))
     }
 }
 
