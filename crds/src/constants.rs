@@ -51,6 +51,9 @@ pub mod annotation {
     /// Additive. Pod, written by the extender in the Binding: what it booked for the pod, as JSON
     /// `{"cpu":"4000m","memory":"1Gi"}`. A record for people; the requests stay the truth.
     pub const RECLAIMED_ALLOCATION: &str = "katalyst.kubewharf.io/reclaimed_allocation";
+    /// Additive. Pod, written by the extender in the Binding: the GPUs and network cards of each container, as the JSON of
+    /// [`DeviceAllocation`](crate::devices::DeviceAllocation). The node puts them into the container.
+    pub const DEVICE_ALLOCATION: &str = "katalyst.kubewharf.io/device_allocation";
 }
 
 /// Node and CNR annotations and labels of node over-commitment.

@@ -2,6 +2,7 @@
 //! translation between API objects and the values of `katalyst_core`. Nothing here decides.
 
 pub mod constants;
+pub mod devices;
 pub mod generate;
 #[expect(
     unreachable_pub,

@@ -2,6 +2,7 @@
 //! of the product is applied, and a number that cannot be read is an error that names the object, the field and the value.
 
 mod amount;
+mod compute;
 mod node;
 mod offer;
 mod pod;
@@ -9,6 +10,7 @@ mod pod;
 pub use amount::{
     AmountError, cpu_and_memory, machine_list, read_cpu_and_memory, read_reclaimed, reclaimed_list,
 };
+pub use compute::{Compute, compute};
 pub use node::{NodeError, observation, published, reclaimed_node};
 pub use offer::{reclaim_status, resources};
 pub use pod::{
