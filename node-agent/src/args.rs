@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use katalyst_core::{
+    cpu_set::CpuSet,
     hold::CeilingParams,
     quantity::{parse_bytes, parse_millicpu},
     units::{Bytes, Millicpu},
@@ -25,6 +26,9 @@ pub struct Args {
     /// Sampling and holding.
     #[command(flatten)]
     pub hold: HoldArgs,
+    /// CPU pools.
+    #[command(flatten)]
+    pub pools: PoolArgs,
     /// Report.
     #[command(flatten)]
     pub report: ReportArgs,
@@ -132,6 +136,32 @@ pub struct HoldArgs {
     pub dry_run: bool,
 }
 
+/// CPU pools.
+#[derive(ClapArgs, Clone, Debug)]
+#[command(next_help_heading = "CPU pools")]
+pub struct PoolArgs {
+    /// Place pods on CPUs and memory nodes as their annotations wish. A node where no pod wishes anything and no CPU is reserved has
+    /// nothing written. Switched off, what was written before is put back.
+    #[arg(long, env = "KATALYST_POOLS", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub pools: bool,
+    /// CPUs kept free of pods, such as `0-1`; `reservedSystemCPUs` of kubelet's configuration where absent.
+    #[arg(long, env = "KATALYST_RESERVED_CPUS", value_parser = cpus, value_name = "CPUS")]
+    pub reserved_cpus: Option<CpuSet>,
+    /// kubelet's directory below --root, with the state of its CPU and memory managers. Where it cannot be read, exclusive CPUs are
+    /// recognised by the cpusets of containers.
+    #[arg(
+        long,
+        env = "KATALYST_KUBELET_ROOT_DIR",
+        default_value = "/var/lib/kubelet",
+        value_name = "DIR"
+    )]
+    pub kubelet_root_dir: PathBuf,
+    /// Time between plans while no pod comes or goes.
+    #[arg(long, env = "KATALYST_POOLS_INTERVAL", default_value = "5s", value_parser = duration)]
+    pub pools_interval: Duration,
+}
+
 /// Report.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(next_help_heading = "Report")]
@@ -184,6 +214,10 @@ impl HoldArgs {
     }
 }
 
+fn cpus(text: &str) -> Result<CpuSet, String> {
+    CpuSet::parse(text).map_err(|error| error.to_string())
+}
+
 fn millicpu(text: &str) -> Result<Millicpu, String> {
     parse_millicpu(text).map_err(|error| error.to_string())
 }
@@ -216,6 +250,13 @@ mod tests {
         assert_eq!(args.hold.ceiling(), CeilingParams::default());
         assert!(args.hold.cpu_idle && !args.hold.dry_run && args.command.is_none());
         assert!(Args::try_parse_from(["katalyst-node-agent", "--ceiling-reserve=2"]).is_err());
+        let reserving = Args::parse_from(["katalyst-node-agent", "--reserved-cpus=0-1"]);
+        assert!(reserving.pools.pools);
+        assert_eq!(
+            reserving.pools.reserved_cpus.map(|cpus| cpus.len()),
+            Some(2)
+        );
+        assert!(Args::try_parse_from(["katalyst-node-agent", "--reserved-cpus=1-0"]).is_err());
         let restore = Args::parse_from(["katalyst-node-agent", "restore", "--state-dir=/s"]);
         assert_eq!(
             (restore.command, restore.node.state_dir),

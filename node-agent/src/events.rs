@@ -56,6 +56,17 @@ impl Events {
         );
     }
 
+    /// CPUs of its own that a pod wished for are refused.
+    pub fn placement_refused(&self, pod: &PodInfo, note: &str) {
+        self.push(
+            pod,
+            EventType::Warning,
+            "PlacementRefused",
+            "PlanPools",
+            note,
+        );
+    }
+
     /// A pod is evicted, or would be.
     pub fn evicted(&self, pod: &PodInfo, dry_run: bool, note: &str) {
         let reason = if dry_run {

@@ -7,10 +7,12 @@ pub mod events;
 pub mod eviction;
 pub mod hold;
 pub mod kernel;
+pub mod kubelet;
 pub mod metrics;
 pub mod notices;
 pub mod nri;
 pub mod pods;
+pub mod pools;
 pub mod reflex;
 pub mod sample;
 

@@ -14,6 +14,8 @@ use prometheus_client::{
     },
 };
 
+use crate::pools::PoolMetrics;
+
 type Float = Gauge<f64, AtomicU64>;
 
 /// Whose use.
@@ -52,6 +54,8 @@ pub struct AgentMetrics {
     pressed: Counter,
     reports: Family<ResultLabel, Counter>,
     evictions: Family<ResultLabel, Counter>,
+    /// Of the pools.
+    pub pools: PoolMetrics,
 }
 
 impl AgentMetrics {
@@ -70,6 +74,7 @@ impl AgentMetrics {
             pressed: Counter::default(),
             reports: Family::default(),
             evictions: Family::default(),
+            pools: PoolMetrics::register(registry),
         };
         let of = metrics.clone();
         registry.register(move |r| {

@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use katalyst_core::pools::PoolParams;
 use katalyst_runtime::{BoxError, Process};
 use tokio::sync::watch;
 
 use crate::{
     COMPONENT,
     args::Args,
-    events,
+    events::{self, Events},
     eviction::{self, Evictor, Rounds, RoundsConfig},
     metrics::AgentMetrics,
     notices::Notices,
     pods::{PodIndex, PodSinks, watch_pods},
+    pools::{Pools, PoolsConfig, PoolsView},
     reflex::{self, Peaks, Reflex, ReflexConfig, Snapshot},
     report::{self, AgentIdentity, Offer, Pacing, Publisher},
     restore::{Installation, RestoreOnExit, restore},
@@ -73,7 +75,11 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         ),
     );
 
-    let reflex = reflex_of(&args, &notices, &metrics);
+    let mut reflex = reflex_of(&args, &notices, &metrics);
+    if let Some(pools) = pools_of(&args, &notices, &metrics, &event_sink) {
+        provide_pools(&process, pools.view());
+        reflex.set_pools(pools);
+    }
     let beat = process.health.heartbeat("reflex", REFLEX_TOLERANCE);
     let (mailbox, inbox) = reflex::mailbox()?;
     let thread = reflex::Thread {
@@ -155,6 +161,36 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         Ok::<(), BoxError>(())
     });
     Ok(())
+}
+
+fn pools_of(
+    args: &Args,
+    notices: &Notices,
+    metrics: &AgentMetrics,
+    events: &Events,
+) -> Option<Pools> {
+    let config = PoolsConfig {
+        root: args.node.root.clone(),
+        kubelet: args.pools.kubelet_root_dir.clone(),
+        reserved: args.pools.reserved_cpus.clone(),
+        params: PoolParams::default(),
+        interval: args.pools.pools_interval,
+    };
+    args.pools.pools.then(|| {
+        Pools::new(
+            config,
+            notices.clone(),
+            metrics.pools.clone(),
+            Some(events.clone()),
+        )
+    })
+}
+
+/// What `/debug/state` shows of the pools.
+fn provide_pools(process: &Process, view: watch::Receiver<Arc<PoolsView>>) {
+    process
+        .state
+        .provide("pools", move || serde_json::json!(**view.borrow()));
 }
 
 fn reflex_of(args: &Args, notices: &Notices, metrics: &AgentMetrics) -> Reflex {

@@ -3,6 +3,7 @@
 //!
 //! Every path starts at a `root`, so that the same code runs against `/`, `/host` in a container, and a fixture tree in a test.
 
+mod children;
 mod discover;
 pub mod fault;
 pub mod file;
@@ -10,6 +11,7 @@ mod hierarchy;
 mod kubepods;
 mod usage;
 
+pub use children::{ChildKind, below, classify};
 pub use discover::{DiscoverError, discover};
 pub use hierarchy::{Controller, DetectError, Hierarchy, Version};
 pub use kubepods::{Driver, KubeClass, Kubepods, PodDir, PodUid};

@@ -4,7 +4,10 @@
 //! file that has a setting; put the old values on record and save; write; read back; end the records of files that hold their old
 //! values again. A crash between any two of these leaves a node whose records name every file that was changed.
 
-use std::{collections::BTreeMap, collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use super::{
     apply::{FaultPoint, Problem, apply},
@@ -15,7 +18,7 @@ use super::{
     setting::Setting,
 };
 use crate::{
-    cgroup::{Hierarchy, PodUid},
+    cgroup::{Controller, Hierarchy, PodUid},
     chain,
     metrics::AgentMetrics,
     notices::Notices,
@@ -131,7 +134,7 @@ impl Executor {
     pub fn prune(
         &mut self,
         runs: impl Fn(&PodUid) -> bool,
-        exists: impl Fn(&std::path::Path, &GroupRecord) -> bool,
+        exists: impl Fn(&Path, &GroupRecord) -> bool,
         held: impl Fn(&PodUid) -> bool,
     ) {
         self.untrusted.retain(&runs);
@@ -211,6 +214,34 @@ impl Executor {
         execution
     }
 
+    /// Somebody else owns a pod's containers now, such as kubelet's CPU manager: the pod's own group gets its old values, and those of its
+    /// containers are forgotten, since writing them would undo what the new owner wrote.
+    pub fn leave(&mut self, hierarchy: &Hierarchy, pod: &PodUid) {
+        if self.dry_run || !self.records.has(pod) {
+            return;
+        }
+        let (mut own, mut inner) = (Vec::new(), Vec::new());
+        for setting in self
+            .records
+            .settings(|record, knob| &record.pod == pod && knob.controller() == Controller::Cpuset)
+        {
+            let inside = setting
+                .group
+                .parent()
+                .is_some_and(|parent| self.records.groups().contains_key(parent));
+            if inside { &mut inner } else { &mut own }.push(setting);
+        }
+        for setting in inner {
+            self.records.forget(&setting.group, setting.knob);
+        }
+        self.execute(hierarchy, Purpose::Release, own);
+    }
+
+    /// Drops the records of groups that are gone.
+    pub fn retain_groups(&mut self, exists: impl Fn(&Path) -> bool) {
+        self.records.retain(|group, _| exists(group), |_| true);
+    }
+
     /// Puts back the recorded files that `which` names.
     pub fn put_back(
         &mut self,
@@ -264,7 +295,7 @@ impl Executor {
 }
 
 /// Loads the records; true: they were lost.
-fn load_records(state_dir: &std::path::Path, notices: &Notices) -> (Records, bool) {
+fn load_records(state_dir: &Path, notices: &Notices) -> (Records, bool) {
     let loaded = Records::lock(state_dir).and_then(|_lock| {
         Records::stand_up(state_dir)?;
         Records::load(state_dir)

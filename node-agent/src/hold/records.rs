@@ -257,6 +257,11 @@ impl Records {
         &self.state.reclaimed
     }
 
+    /// Whether a pod has a record.
+    pub fn has(&self, pod: &PodUid) -> bool {
+        self.state.groups.values().any(|record| &record.pod == pod)
+    }
+
     /// Pods that have a record.
     pub fn pods(&self) -> BTreeSet<&PodUid> {
         self.state

@@ -70,7 +70,10 @@ impl Planner<'_> {
                 // In version 2 an empty set below one of ours already means the parent's.
                 continue;
             } else {
-                self.note(&setting, &current, from != to, ours);
+                // A group in a tree of ours is on record even where it holds what it should: an explicit set of somebody else's must not be
+                // taken for a copy of ours later.
+                let in_ours = below_ours && from.is_some();
+                self.note(&setting, &current, from != to || in_ours, ours);
             }
             let above = Above {
                 target: to.clone(),

@@ -1,10 +1,16 @@
 //! One pod, trimmed.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use katalyst_core::{qos::Level, reclaimed::Reclaimed};
+use katalyst_core::{
+    qos::{Level, PodQos},
+    reclaimed::Reclaimed,
+};
 use katalyst_crds::translate;
 
+use super::asks::Asks;
 use crate::cgroup::PodUid;
 
 /// kubelet writes a static pod's hash here; it names the pod's group.
@@ -29,6 +35,8 @@ pub struct PodInfo {
     pub level: Level,
     /// Reclaimed resources asked for; zero where an amount cannot be read.
     pub requests: Reclaimed,
+    /// What it asks of CPUs, memory nodes and devices.
+    pub asks: Asks,
     /// What is malformed: annotation or amount, key and value.
     pub problems: Vec<String>,
     /// Kubernetes priority.
@@ -58,6 +66,7 @@ impl PodInfo {
             problems.push(crate::chain(&error));
             Reclaimed::ZERO
         });
+        let asks = Asks::from_pod(pod, &parsed.qos, &mut problems);
         let priority = spec.and_then(|spec| spec.priority).unwrap_or(0);
         let of_daemon_set = metadata
             .owner_references
@@ -77,6 +86,7 @@ impl PodInfo {
             name: metadata.name.clone()?,
             level,
             requests,
+            asks,
             problems,
             priority,
             started: status
@@ -89,6 +99,33 @@ impl PodInfo {
                 || priority >= CRITICAL_PRIORITY
                 || level == Level::System,
         })
+    }
+
+    /// A pod of which only the annotations are known: the container runtime starts it and the API server has not told of it yet.
+    pub fn from_annotations(
+        uid: PodUid,
+        namespace: &str,
+        name: &str,
+        annotations: &BTreeMap<String, String>,
+    ) -> Self {
+        let parsed = PodQos::parse(annotations);
+        let mut problems: Vec<String> = parsed.errors.iter().map(ToString::to_string).collect();
+        let asks = Asks::from_annotations(annotations, &parsed.qos, &mut problems);
+        Self {
+            object_uid: uid.as_str().to_owned(),
+            uid,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            level: parsed.qos.level,
+            requests: Reclaimed::ZERO,
+            asks,
+            problems,
+            priority: 0,
+            started: None,
+            terminating: false,
+            finished: false,
+            protected: false,
+        }
     }
 
     /// Whether the agent holds it.

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use katalyst_core::reclaimed::Reclaimed;
 
-use crate::{cgroup::PodUid, hold::Records, pods::PodIndex};
+use crate::{
+    cgroup::PodUid,
+    hold::Records,
+    pods::{PodIndex, PodInfo},
+};
 
 /// What is remembered of reclaimed pods.
 #[derive(Debug, Default)]
@@ -38,6 +42,13 @@ impl Known {
             self.pods.remove(uid);
         }
         changed
+    }
+
+    /// Learns of a pod from the container runtime, before the API server tells. Its requests are those known, or none.
+    pub(super) fn meet(&mut self, pod: &PodInfo) {
+        if pod.is_reclaimed() {
+            self.pods.entry(pod.uid.clone()).or_insert(pod.requests);
+        }
     }
 
     /// Forgets pods that neither have a group nor are known to the API server.

@@ -11,6 +11,7 @@ mod look;
 mod numa;
 mod pace;
 mod peaks;
+mod placing;
 mod snapshot;
 mod surge;
 mod thread;

@@ -28,6 +28,7 @@ use crate::{
     metrics::AgentMetrics,
     notices::Notices,
     pods::PodIndex,
+    pools::Pools,
     sample::{Descriptors, SampleError, Sampler, Usage, split},
 };
 
@@ -69,6 +70,7 @@ pub struct Reflex {
     /// The quota each held pod has.
     pub(super) quotas: BTreeMap<PodUid, Millicpu>,
     pub(super) executor: Executor,
+    pub(super) pools: Option<Pools>,
 }
 
 impl Reflex {
@@ -115,6 +117,7 @@ impl Reflex {
             standing: None,
             quotas: BTreeMap::new(),
             executor,
+            pools: None,
         }
     }
 
@@ -153,6 +156,7 @@ impl Reflex {
         self.peaks.push(seconds, parts.service, lasting);
         let ceiling = self.ceiling(usage.capacity, parts.service, now_nanos);
         let limits = self.hold(&located, index, &usage, ceiling.value);
+        self.place(&located, index, Some(&usage), now_nanos);
 
         if self
             .checkpoint

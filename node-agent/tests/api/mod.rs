@@ -12,7 +12,7 @@ use std::time::Duration;
 use katalyst_core::{qos::Level, reclaimed::Reclaimed};
 use katalyst_node_agent::{
     cgroup::PodUid,
-    pods::PodInfo,
+    pods::{Asks, PodInfo},
     reflex::{CeilingView, ServicePeakView, Snapshot},
 };
 use kube::client::Body;
@@ -64,6 +64,7 @@ pub(crate) fn pod(name: &str, level: Level, millicpu: u64) -> PodInfo {
         name: name.to_owned(),
         level,
         requests: Reclaimed::new(millicpu, 0),
+        asks: Asks::default(),
         problems: Vec::new(),
         priority: 0,
         started: None,

@@ -1,5 +1,6 @@
 //! A node made of plain files: `/proc`, `/sys/fs/cgroup` and kubelet's tree, with counters that advance as told.
 
+#![allow(dead_code, reason = "each test file uses a part of the fixture")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -18,8 +19,8 @@ use katalyst_node_agent::{
     cgroup::{Hierarchy, PodUid},
     metrics::AgentMetrics,
     notices::Notices,
-    pods::{PodIndex, PodInfo},
-    reflex::{Peaks, Reflex, ReflexConfig, Snapshot},
+    pods::{Asks, PodIndex, PodInfo},
+    reflex::{Peaks, Reflex, ReflexConfig, Snapshot, Turn},
     sample::MachineUsage,
 };
 
@@ -95,6 +96,8 @@ pub(crate) struct Node {
     /// Class and CPU of each group.
     groups: BTreeMap<String, (&'static str, u64)>,
     classes: BTreeMap<&'static str, u64>,
+    /// Groups have sets of CPUs and memory nodes, as the kernel and the runtime leave them.
+    cpusets: bool,
 }
 
 impl Node {
@@ -110,6 +113,7 @@ impl Node {
             busy_millis: 0,
             groups: BTreeMap::new(),
             classes: BTreeMap::from([("besteffort", 0), ("burstable", 0)]),
+            cpusets: false,
         };
         match layout.version() {
             1 => {
@@ -130,6 +134,79 @@ impl Node {
         );
         node.write_counters();
         node
+    }
+
+    /// A machine of four CPUs and one memory node whose groups have cpusets.
+    pub(crate) fn with_cpusets(layout: Layout) -> Self {
+        let mut node = Self::new(layout);
+        node.cpusets = true;
+        node.write("sys/devices/system/cpu/online", "0-3\n");
+        match layout.version() {
+            1 => node.write_sets("", "0-3", "0"),
+            _ => node.write("sys/fs/cgroup/cgroup.controllers", "cpu cpuset memory\n"),
+        }
+        let mut path = PathBuf::new();
+        for part in Path::new(layout.tree()).components() {
+            path.push(part);
+            node.inherit_sets(path.to_str().unwrap());
+        }
+        for class in ["besteffort", "burstable"] {
+            node.inherit_sets(&layout.class(class));
+        }
+        node
+    }
+
+    /// A container's group, as runc leaves it.
+    pub(crate) fn container(&self, uid: &str, id: &str) {
+        let group = format!("{}/{id}", self.group_of(uid));
+        self.inherit_sets(&group);
+    }
+
+    pub(crate) fn group_of(&self, uid: &str) -> String {
+        self.layout.pod(self.groups[uid].0, uid)
+    }
+
+    /// The CPUs that a group's file names.
+    pub(crate) fn cpus(&self, group: &str) -> String {
+        let path = format!("{}/cpuset.cpus", self.dir("cpuset", group));
+        let text = fs::read_to_string(self.root().join(path)).unwrap();
+        text.trim().to_owned()
+    }
+
+    pub(crate) fn set_cpus(&self, group: &str, cpus: &str) {
+        self.write(&format!("{}/cpuset.cpus", self.dir("cpuset", group)), cpus);
+    }
+
+    /// Version 1 copies the parent's sets into a new group, version 2 leaves them empty.
+    fn inherit_sets(&self, group: &str) {
+        if self.layout.version() == 2 {
+            return self.write_sets(group, "", "");
+        }
+        let parent = self.dir(
+            "cpuset",
+            Path::new(group).parent().unwrap().to_str().unwrap(),
+        );
+        let read = |file: &str| fs::read_to_string(self.root().join(&parent).join(file)).unwrap();
+        self.write_sets(group, &read("cpuset.cpus"), &read("cpuset.mems"));
+        let migrate = format!("{}/cpuset.memory_migrate", self.dir("cpuset", group));
+        self.write(&migrate, "0\n");
+    }
+
+    fn write_sets(&self, group: &str, cpus: &str, mems: &str) {
+        let dir = self.dir("cpuset", group);
+        self.write(&format!("{dir}/cpuset.cpus"), cpus);
+        self.write(&format!("{dir}/cpuset.mems"), mems);
+    }
+
+    pub(crate) fn write_file(&self, file: &str, text: &str) {
+        self.write(file, text);
+    }
+
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn {
+            now_nanos: self.millis * 1_000_000,
+            index: &self.index,
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -201,6 +278,7 @@ impl Node {
             name: uid.to_owned(),
             level,
             requests: Reclaimed::new(millicpu, bytes),
+            asks: Asks::default(),
             problems: Vec::new(),
             priority: 0,
             started: None,
@@ -210,8 +288,11 @@ impl Node {
         });
     }
 
-    fn group(&mut self, uid: &str, class: &'static str) {
+    pub(crate) fn group(&mut self, uid: &str, class: &'static str) {
         self.groups.insert(uid.to_owned(), (class, 0));
+        if self.cpusets {
+            self.inherit_sets(&self.layout.pod(class, uid));
+        }
         for (file, text) in self.fresh_files() {
             self.set_knob(uid, &file, &text);
         }
@@ -318,7 +399,7 @@ impl Node {
     /// Ends a pod: its group goes, the API server still knows it.
     pub(crate) fn remove(&mut self, uid: &str) {
         let (class, _) = self.groups.remove(uid).unwrap();
-        for controller in ["cpu", "cpuacct", "memory"] {
+        for controller in ["cpu", "cpuacct", "memory", "cpuset"] {
             let dir = self
                 .root()
                 .join(self.dir(controller, &self.layout.pod(class, uid)));

@@ -1,0 +1,24 @@
+//! CPU pools on this node: from pods and kernel to a plan of `katalyst_core::pools`, and from the plan to cpusets.
+//!
+//! `inputs` gathers what the plan follows from (pods as the API server knows them, kubelet's own managers, what groups hold), `settings`
+//! turns the plan into file contents (both pure), `run` is the loop, `view` what others see, `placer` answers the container runtime, `devices` finds
+//! device nodes.
+//!
+//! The set is written into the pod's own group, where containers inherit it, so that it is there before the first container is, and into
+//! containers that have a set of their own. A pod that may use every CPU has nothing written, and on a node where nobody wishes
+//! anything that is every pod. Everything runs on the reflex thread.
+
+mod config;
+mod devices;
+mod inputs;
+mod metrics;
+mod placer;
+mod run;
+mod settings;
+mod view;
+
+pub use config::PoolsConfig;
+pub use metrics::PoolMetrics;
+pub use placer::PoolPlacer;
+pub use run::Pools;
+pub use view::{Nodes, PlacedPod, PoolsView, RefusedPod};

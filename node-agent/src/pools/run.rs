@@ -1,0 +1,462 @@
+//! The loop: reads, plans, writes, tells.
+//!
+//! A pass runs when a pod comes or goes (between samples too), when the runtime is about to start one, every `interval`, and a second
+//! after one that could not write everything. It works on what is known: without a complete list of pods there is no plan,
+//! and what groups hold stays.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use katalyst_core::{
+    cpu_set::CpuSet,
+    pools::{PoolInput, PoolPlan, PoolPod, RefusalReason, plan_pools},
+    topology::Topology,
+};
+use tokio::sync::watch;
+
+use super::{
+    config::PoolsConfig,
+    inputs::{PodFacts, Seen, current, groups_of, kubelet_cpus, pool_pod, read_set, taking_part},
+    metrics::PoolMetrics,
+    settings::{Node, Place, is_restricted, settings},
+    view::{Nodes, PlacedPod, PoolsView, RefusedPod},
+};
+use crate::{
+    cgroup::{Controller, Hierarchy, PodDir, PodUid, file::read},
+    events::Events,
+    hold::{Executor, Knob, Purpose, Setting},
+    kubelet::Kubelet,
+    notices::Notices,
+    pods::{PodIndex, PodInfo},
+    reflex::Located,
+    sample::Usage,
+    topology,
+};
+
+/// Subjects of notices.
+const NOTICE_OFF: &str = "pools";
+const NOTICE_KUBELET: &str = "kubelet";
+const NOTICE_REFUSED: &str = "pools: pod ";
+
+/// Time to the next try after a pass that could not write everything.
+const RETRY_NANOS: u64 = 1_000_000_000;
+
+/// State of the loop.
+pub struct Pools {
+    config: PoolsConfig,
+    notices: Notices,
+    metrics: PoolMetrics,
+    events: Option<Events>,
+    view: watch::Sender<Arc<PoolsView>>,
+    topology: Topology,
+    /// Text of `cpu/online` that the topology belongs to.
+    online: Option<String>,
+    plan: Option<PoolPlan>,
+    /// Pods that the runtime starts and the API server has not told yet.
+    only_runtime: BTreeMap<PodUid, PodInfo>,
+    /// Refusals that an event told.
+    told: BTreeSet<(PodUid, RefusalReason)>,
+    last_nanos: Option<u64>,
+    /// Pods of the last pass.
+    pods_seen: u64,
+    /// A pod of the last pass had no group yet.
+    waiting: bool,
+    troubled: bool,
+}
+
+impl Pools {
+    /// `events` tells owners about refused wishes.
+    pub fn new(
+        config: PoolsConfig,
+        notices: Notices,
+        metrics: PoolMetrics,
+        events: Option<Events>,
+    ) -> Self {
+        Self {
+            config,
+            notices,
+            metrics,
+            events,
+            view: watch::channel(Arc::default()).0,
+            topology: Topology::default(),
+            online: None,
+            plan: None,
+            only_runtime: BTreeMap::new(),
+            told: BTreeSet::new(),
+            last_nanos: None,
+            pods_seen: 0,
+            waiting: false,
+            troubled: false,
+        }
+    }
+
+    /// What others see.
+    pub fn view(&self) -> watch::Receiver<Arc<PoolsView>> {
+        self.view.subscribe()
+    }
+
+    /// The runtime starts a pod. Until the API server tells of it, what its annotations say counts.
+    pub fn meet(&mut self, index: &PodIndex, pod: PodInfo) {
+        if index.get(&pod.uid).is_none() {
+            self.only_runtime.insert(pod.uid.clone(), pod);
+        }
+        self.last_nanos = None;
+    }
+
+    /// The runtime ended a pod.
+    pub fn part(&mut self, uid: &PodUid) {
+        self.only_runtime.remove(uid);
+        self.last_nanos = None;
+    }
+
+    /// Whether a pass is due.
+    pub fn is_due(&self, now_nanos: u64, index: &PodIndex) -> bool {
+        let Some(last) = self.last_nanos else {
+            return true;
+        };
+        let interval = u64::try_from(self.config.interval.as_nanos()).unwrap_or(u64::MAX);
+        let pause = if self.troubled {
+            interval.min(RETRY_NANOS)
+        } else {
+            interval
+        };
+        self.waiting || now_nanos.saturating_sub(last) >= pause || pods_of(index) != self.pods_seen
+    }
+
+    /// Plans and writes.
+    pub fn pass(
+        &mut self,
+        executor: &mut Executor,
+        located: &Located,
+        index: &PodIndex,
+        usage: Option<&Usage>,
+        now_nanos: u64,
+    ) {
+        let began = Instant::now();
+        self.last_nanos = Some(now_nanos);
+        self.pods_seen = pods_of(index);
+        let off = Self::off(located);
+        self.notices.put(NOTICE_OFF, off.clone());
+        if off.is_some() || !index.synced {
+            self.waiting = false;
+            return;
+        }
+        let Ok(dirs) = located.kubepods.pods(&located.hierarchy) else {
+            // The tree moved; the sampler finds it again.
+            return;
+        };
+        let dirs: BTreeMap<PodUid, PodDir> =
+            dirs.into_iter().map(|dir| (dir.uid.clone(), dir)).collect();
+        self.only_runtime.retain(|uid, _| index.get(uid).is_none());
+        self.read_topology();
+        let kubelet = Kubelet::read(&self.config.root.join(relative(&self.config.kubelet)));
+        let only_runtime = std::mem::take(&mut self.only_runtime);
+        let pods = taking_part(index, &only_runtime, &dirs);
+        self.waiting = pods
+            .iter()
+            .any(|seen| seen.dir.is_none() && !seen.info.terminating);
+
+        let everyone = match kubelet.shared_cpus() {
+            Some(shared) => shared.intersection(&self.topology.all_cpus()),
+            None => self.topology.all_cpus(),
+        };
+        let reserved = self
+            .config
+            .reserved
+            .clone()
+            .or_else(|| kubelet.reserved.clone())
+            .unwrap_or_default();
+        let pass = Pass {
+            hierarchy: &located.hierarchy,
+            kubelet: &kubelet,
+            everyone: &everyone,
+            pods: &pods,
+        };
+        let plan = self.plan(executor, &pass, &reserved, usage, now_nanos);
+        let execution = executor.execute(
+            &located.hierarchy,
+            Purpose::Pools,
+            pass.settings(executor, &plan),
+        );
+        self.troubled = !execution.problems.is_empty();
+        for change in execution.changes.iter().filter(|_| execution.acted) {
+            tracing::info!(pod = %change.pod, group = %change.group.display(), file = change.knob.file(), from = change.from, to = change.to.trim(), "pool");
+        }
+        for uid in &plan.left_alone {
+            executor.leave(&located.hierarchy, &PodUid::new(uid.as_str()));
+        }
+        executor.retain_groups(|group| {
+            [Controller::Cpuset, Controller::Cpu]
+                .into_iter()
+                .any(|controller| located.hierarchy.dir(controller, group).exists())
+        });
+        self.tell(&pass, &plan);
+        self.publish(&pass, &plan, reserved);
+        self.plan = Some(plan);
+        self.only_runtime = only_runtime;
+        self.metrics
+            .passed(began.elapsed().as_secs_f64(), execution.written);
+    }
+
+    /// Why there can be no pools on this node.
+    fn off(located: &Located) -> Option<String> {
+        let hierarchy = &located.hierarchy;
+        if !hierarchy.has_cpuset() {
+            return Some(format!(
+                "the cpuset controller is not available in cgroup {}; pods are not placed",
+                hierarchy.version()
+            ));
+        }
+        let file = hierarchy
+            .dir(Controller::Cpuset, located.kubepods.relative())
+            .join(Knob::CpusetCpus.file());
+        (!file.exists()).then(|| format!("{} is missing; pods are not placed", file.display()))
+    }
+
+    /// CPUs come and go; the machine is read again when the list of online ones changed.
+    fn read_topology(&mut self) {
+        let online = read(&self.config.root.join("sys/devices/system/cpu/online")).ok();
+        if self.topology.cpus().next().is_none() || online != self.online {
+            let (topology, notes) = topology::read(&self.config.root);
+            topology::tell(&self.notices, &notes);
+            self.topology = topology;
+            self.online = online;
+        }
+    }
+
+    fn plan(
+        &self,
+        executor: &Executor,
+        pass: &Pass<'_>,
+        reserved: &CpuSet,
+        usage: Option<&Usage>,
+        now_nanos: u64,
+    ) -> PoolPlan {
+        let wall = Timestamp::now();
+        let pods: Vec<PoolPod> = pass
+            .pods
+            .iter()
+            .map(|seen| {
+                let uid = &seen.info.uid;
+                pool_pod(PodFacts {
+                    seen,
+                    usage: usage.and_then(|usage| Some(usage.pods.get(uid)?.cpu)),
+                    kubelet_cpus: kubelet_cpus(
+                        pass.kubelet,
+                        pass.hierarchy,
+                        executor.records(),
+                        seen,
+                    ),
+                    current: current(self.plan.as_ref(), pass.hierarchy, pass.everyone, seen),
+                    wall,
+                })
+            })
+            .collect();
+        let input = PoolInput {
+            topology: &self.topology,
+            reserved,
+            pods: &pods,
+            previous: self.plan.as_ref(),
+            now_seconds: now_nanos as f64 / 1e9,
+        };
+        let began = Instant::now();
+        let plan = plan_pools(&input, &self.config.params);
+        let moved = self
+            .plan
+            .as_ref()
+            .map_or(0, |before| moved(before, &plan, pass));
+        self.metrics
+            .planned(&plan, began.elapsed().as_secs_f64(), moved);
+        plan
+    }
+
+    /// Notices and events.
+    fn tell(&mut self, pass: &Pass<'_>, plan: &PoolPlan) {
+        let mut text = pass.kubelet.notes.clone();
+        if pass.kubelet.shared_cpus().is_some() {
+            text.push(format!(
+                "the CPU manager is static: {} pods keep the CPUs that it gave them",
+                plan.left_alone.len()
+            ));
+        }
+        if pass.kubelet.cpu.is_none() {
+            text.push(
+                "exclusive CPUs of its CPU manager are recognised by containers' cpusets"
+                    .to_owned(),
+            );
+        }
+        let text = (!text.is_empty()).then(|| text.join("; "));
+        self.notices.put(NOTICE_KUBELET, text);
+
+        let refused = refused(pass, plan);
+        let subject = |pod: &RefusedPod| format!("{NOTICE_REFUSED}{}", pod.name);
+        let subjects: BTreeSet<String> = refused.iter().map(subject).collect();
+        self.notices
+            .retain(NOTICE_REFUSED, |subject| subjects.contains(subject));
+        for pod in &refused {
+            self.notices.set(&subject(pod), pod.sentence());
+            let key = (pod.uid.clone(), pod.reason);
+            let info = pass.pods.iter().find(|seen| seen.info.uid == pod.uid);
+            if let (Some(events), Some(seen)) = (&self.events, info)
+                && !self.told.contains(&key)
+            {
+                events.placement_refused(seen.info, &pod.sentence());
+            }
+            self.told.insert(key);
+        }
+        self.told
+            .retain(|(uid, _)| pass.pods.iter().any(|seen| &seen.info.uid == uid));
+    }
+
+    fn publish(&self, pass: &Pass<'_>, plan: &PoolPlan, reserved: CpuSet) {
+        let pods = pass
+            .pods
+            .iter()
+            .filter_map(|seen| {
+                let uid = &seen.info.uid;
+                let held = plan.pods.get(uid.as_str())?;
+                let restricted = is_restricted(held, pass.everyone);
+                let in_force = (restricted || held.mems.is_some())
+                    && seen.dir.is_some_and(|dir| {
+                        let holds = |knob| read_set(pass.hierarchy, &dir.relative, knob);
+                        (!restricted || holds(Knob::CpusetCpus).as_ref() == Some(&held.cpus))
+                            && held.mems.as_ref().is_none_or(|mems| {
+                                let nodes: CpuSet = mems.iter().collect();
+                                holds(Knob::CpusetMems) == Some(nodes)
+                            })
+                    });
+                let placed = PlacedPod {
+                    name: seen.info.full_name(),
+                    pool: held.pool.clone(),
+                    cpus: held.cpus.clone(),
+                    mems: held.mems.clone().map(Nodes),
+                    reason: plan.reasons.get(uid.as_str()).copied(),
+                    restricted,
+                    in_force,
+                    left_alone: plan.left_alone.contains(uid.as_str()),
+                };
+                Some((uid.clone(), placed))
+            })
+            .collect();
+        let kubelet_policy = pass
+            .kubelet
+            .cpu
+            .as_ref()
+            .map(|manager| manager.policy.clone())
+            .unwrap_or_default();
+        self.view.send_replace(Arc::new(PoolsView {
+            pools: plan.pools.clone(),
+            pods,
+            refused: refused(pass, plan),
+            reserved,
+            everyone: pass.everyone.clone(),
+            kubelet_policy,
+        }));
+    }
+}
+
+/// What one pass looks at.
+struct Pass<'a> {
+    hierarchy: &'a Hierarchy,
+    kubelet: &'a Kubelet,
+    everyone: &'a CpuSet,
+    pods: &'a [Seen<'a>],
+}
+
+impl Pass<'_> {
+    /// Contents of files.
+    fn settings(&self, executor: &Executor, plan: &PoolPlan) -> Vec<Setting> {
+        let node = Node {
+            version: self.hierarchy.version(),
+            everyone: self.everyone,
+            kubelet_writes: self.kubelet.shared_cpus().is_some(),
+        };
+        let mut all = Vec::new();
+        for seen in self.pods {
+            let uid = &seen.info.uid;
+            let (Some(dir), Some(held)) = (seen.dir, plan.pods.get(uid.as_str())) else {
+                continue;
+            };
+            if plan.left_alone.contains(uid.as_str()) || held.cpus.is_empty() {
+                continue;
+            }
+            let untrusted = executor.is_untrusted(uid);
+            let needs_groups = untrusted
+                || held.mems.is_some()
+                || is_restricted(held, self.everyone)
+                || executor.records().has(uid);
+            let below = if needs_groups {
+                groups_of(self.hierarchy, dir)
+            } else {
+                Vec::new()
+            };
+            let memory = self.kubelet.memory.as_ref();
+            let place = Place {
+                uid,
+                group: &dir.relative,
+                below: &below,
+                held,
+                untrusted,
+                memory_is_kubelets: memory
+                    .is_some_and(|memory| memory.pods.contains_key(uid.as_str())),
+            };
+            all.extend(settings(&node, &place, |group, knob| {
+                executor.records().old(group, knob).is_some()
+            }));
+        }
+        all
+    }
+}
+
+/// CPUs that running pods gained or lost.
+fn moved(before: &PoolPlan, after: &PoolPlan, pass: &Pass<'_>) -> u64 {
+    let cpus = pass
+        .pods
+        .iter()
+        .filter(|seen| seen.dir.is_some())
+        .filter_map(|seen| {
+            let uid = seen.info.uid.as_str();
+            let (before, after) = (&before.pods.get(uid)?.cpus, &after.pods.get(uid)?.cpus);
+            Some(before.difference(after).len() + after.difference(before).len())
+        })
+        .sum::<usize>();
+    u64::try_from(cpus).unwrap_or(u64::MAX)
+}
+
+fn refused(pass: &Pass<'_>, plan: &PoolPlan) -> Vec<RefusedPod> {
+    plan.refused
+        .iter()
+        .filter_map(|refusal| {
+            let seen = pass
+                .pods
+                .iter()
+                .find(|seen| seen.info.uid.as_str() == refusal.uid)?;
+            Some(RefusedPod {
+                uid: seen.info.uid.clone(),
+                name: seen.info.full_name(),
+                reason: refusal.reason,
+                needed: refusal.needed,
+                available: refusal.available,
+            })
+        })
+        .collect()
+}
+
+/// A number that changes when pods come, go, or end.
+fn pods_of(index: &PodIndex) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for pod in index.iter() {
+        (pod.uid.as_str(), pod.finished).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// A path below the root, given as an absolute one.
+fn relative(path: &std::path::Path) -> &std::path::Path {
+    path.strip_prefix("/").unwrap_or(path)
+}

@@ -1,0 +1,57 @@
+//! The pools as part of the reflex: when a pass runs, and what the container runtime asks for.
+
+use super::{inbox::Turn, locate::Located, tick::Reflex};
+use crate::{
+    cgroup::PodUid,
+    hold::Knob,
+    pods::{PodIndex, PodInfo},
+    pools::Pools,
+    sample::Usage,
+};
+
+impl Reflex {
+    /// Plans pools too. Without them, what an earlier run with pools wrote is put back.
+    pub fn set_pools(&mut self, pools: Pools) {
+        self.pools = Some(pools);
+    }
+
+    /// A pass, where one is due.
+    pub(super) fn place(
+        &mut self,
+        located: &Located,
+        index: &PodIndex,
+        usage: Option<&Usage>,
+        now_nanos: u64,
+    ) {
+        match &mut self.pools {
+            Some(pools) if pools.is_due(now_nanos, index) => {
+                pools.pass(&mut self.executor, located, index, usage, now_nanos);
+            }
+            Some(_) => {}
+            None => {
+                self.executor
+                    .put_back(&located.hierarchy, |_, knob| !Knob::is_limit(knob));
+            }
+        }
+    }
+
+    /// The container runtime is about to start a pod: it is held and has its CPUs when this returns.
+    pub fn admit(&mut self, turn: &Turn<'_>, pod: PodInfo) {
+        self.known.meet(&pod);
+        if let Some(pools) = &mut self.pools {
+            pools.meet(turn.index, pod);
+        }
+        self.look(turn.now_nanos, turn.index);
+        // Before the first sample a look does nothing.
+        if let Some(located) = self.locate.get(&turn.index.uids()) {
+            self.place(&located, turn.index, None, turn.now_nanos);
+        }
+    }
+
+    /// The container runtime ended a pod.
+    pub fn dismiss(&mut self, uid: &PodUid) {
+        if let Some(pools) = &mut self.pools {
+            pools.part(uid);
+        }
+    }
+}
