@@ -11,7 +11,7 @@ use katalyst_core::{
 };
 use katalyst_runtime::flags::{RuntimeArgs, duration};
 
-use crate::{restore::RestoreOnExit, sample::MachineUsage};
+use crate::{nri::NriArgs, restore::RestoreOnExit, sample::MachineUsage};
 
 /// Senses the node, reports what services use, and holds reclaimed pods under the ceiling that services leave.
 #[derive(Parser, Clone, Debug)]
@@ -29,6 +29,9 @@ pub struct Args {
     /// CPU pools.
     #[command(flatten)]
     pub pools: PoolArgs,
+    /// The container runtime's hook.
+    #[command(flatten)]
+    pub nri: NriArgs,
     /// Report.
     #[command(flatten)]
     pub report: ReportArgs,

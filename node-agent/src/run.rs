@@ -14,8 +14,9 @@ use crate::{
     eviction::{self, Evictor, Rounds, RoundsConfig},
     metrics::AgentMetrics,
     notices::Notices,
+    nri,
     pods::{PodIndex, PodSinks, watch_pods},
-    pools::{Pools, PoolsConfig, PoolsView},
+    pools::{PoolPlacer, Pools, PoolsConfig, PoolsView},
     reflex::{self, Peaks, Reflex, ReflexConfig, Snapshot},
     report::{self, AgentIdentity, Offer, Pacing, Publisher},
     restore::{Installation, RestoreOnExit, restore},
@@ -75,13 +76,22 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         ),
     );
 
+    let (mailbox, inbox) = reflex::mailbox()?;
     let mut reflex = reflex_of(&args, &notices, &metrics);
     if let Some(pools) = pools_of(&args, &notices, &metrics, &event_sink) {
-        provide_pools(&process, pools.view());
+        let view = pools.view();
+        provide_pools(&process, view.clone());
         reflex.set_pools(pools);
+        if args.nri.nri {
+            // A part of the budget is left for the way there and back.
+            let patience = args.nri.nri_budget.mul_f64(0.75);
+            let root = args.node.root.clone();
+            let placer = PoolPlacer::new(mailbox.clone(), view, root, patience, notices.clone());
+            let state_dir = &args.node.state_dir;
+            nri::start(&process, &args.nri, state_dir, Arc::new(placer), &notices);
+        }
     }
     let beat = process.health.heartbeat("reflex", REFLEX_TOLERANCE);
-    let (mailbox, inbox) = reflex::mailbox()?;
     let thread = reflex::Thread {
         inbox,
         interval: args.hold.sample_interval,

@@ -27,9 +27,6 @@ use crate::{
     reflex::{Mailbox, Reflex},
 };
 
-/// How long a sandbox may wait for its room. Below the plugin's own budget, so that the answer still counts.
-const PATIENCE: Duration = Duration::from_millis(150);
-
 /// Prefix of notices about devices.
 const NOTICE_DEVICES: &str = "devices: pod ";
 
@@ -38,21 +35,25 @@ pub struct PoolPlacer {
     mailbox: Mailbox<Reflex>,
     view: watch::Receiver<Arc<PoolsView>>,
     root: PathBuf,
+    patience: Duration,
     notices: Notices,
 }
 
 impl PoolPlacer {
-    /// `root`: where `/proc`, `/sys` and `/dev` of the node start.
+    /// `root`: where `/proc`, `/sys` and `/dev` of the node start. `patience`: how long a sandbox may wait for its room; below the
+    /// plugin's own budget, so that the answer still counts.
     pub fn new(
         mailbox: Mailbox<Reflex>,
         view: watch::Receiver<Arc<PoolsView>>,
         root: PathBuf,
+        patience: Duration,
         notices: Notices,
     ) -> Self {
         Self {
             mailbox,
             view,
             root,
+            patience,
             notices,
         }
     }
@@ -91,7 +92,7 @@ impl Placer for PoolPlacer {
             &pod.name,
             &pod.annotations,
         );
-        let done = self.mailbox.ask(PATIENCE, move |reflex, turn| {
+        let done = self.mailbox.ask(self.patience, move |reflex, turn| {
             reflex.admit(turn, info);
         });
         if let Err(error) = done {
