@@ -85,7 +85,9 @@ impl Reflex {
         if act {
             self.hold(&located, index, &usage, ceiling);
         }
-        self.place(&located, index, Some(&usage), now_nanos);
+        if arrivals {
+            self.place(&located, index, Some(&usage), now_nanos);
+        }
         self.last = Some(usage);
         act
     }

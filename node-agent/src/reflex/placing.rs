@@ -43,7 +43,7 @@ impl Reflex {
         }
         self.look(turn.now_nanos, turn.index);
         // Before the first sample a look does nothing.
-        if let Some(located) = self.locate.get(&turn.index.uids()) {
+        if let Some(located) = self.locate.get(|| turn.index.uids()) {
             self.place(&located, turn.index, None, turn.now_nanos);
         }
     }
