@@ -116,6 +116,10 @@ bench-vm: ## The node's figures in a virtual machine: cgroup v2 with pressure tr
 	$(STATIC) $(CARGO) build --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios
 	$(E2E) vm scenarios --program $(BINARIES)/katalyst-node-scenarios --machine two-nodes --bench --limit 1800 --only surge --only cost-110
 
+.PHONY: fuzz
+fuzz: ## Every parser of a kernel's file under the fuzzer, 5 CPU-minutes (FUZZ_SECONDS=n)
+	$(E2E) fuzz
+
 TRACES ?= ../shared/data
 .PHONY: replay
 replay: ## What the estimator would have offered on recorded load (TRACES=folder; synthetic load without)

@@ -22,6 +22,7 @@ pub mod cluster;
     reason = "indexes of JSON values, which give null where there is nothing"
 )]
 pub mod demo;
+pub mod fuzz;
 pub mod image;
 pub mod kind;
 pub mod kubectl;

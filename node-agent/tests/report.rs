@@ -125,6 +125,107 @@ async fn the_report_is_a_forced_apply_of_the_agents_half() {
     task.await.unwrap().unwrap();
 }
 
+/// A machine of one CPU a NUMA node, in a directory.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a fixture of tests: a panic is the test's failure"
+)]
+fn machine(nodes: &str, cpus: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join("sys/devices/system").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("node/online", nodes);
+    write("cpu/online", cpus);
+    for id in [0, 1] {
+        write(&format!("node/node{id}/cpulist"), &format!("{id}\n"));
+        write(
+            &format!("node/node{id}/meminfo"),
+            &format!("Node {id} MemTotal: 1024 kB\n"),
+        );
+        write(
+            &format!("cpu/cpu{id}/topology/physical_package_id"),
+            &format!("{id}\n"),
+        );
+    }
+    root
+}
+
+#[tokio::test]
+async fn what_is_gone_from_the_machine_is_gone_from_the_next_report() {
+    let (client, mut server) = Server::new();
+    let root = machine("0-1\n", "0-1\n");
+    let (ticks, snapshots) = watch::channel(Some(Arc::new(snapshot(1_000))));
+    let mut index = PodIndex::from_iter([]);
+    index.synced = true;
+    let (_pods, pods) = watch::channel(Arc::new(index));
+    let publisher = Publisher {
+        client,
+        node: "n1".to_owned(),
+        root: root.path().to_owned(),
+        agent: AgentIdentity {
+            version: "1.2.3".to_owned(),
+            started: Timestamp::UNIX_EPOCH,
+        },
+        pacing: Pacing {
+            min: Duration::ZERO,
+            max: Duration::from_secs(3_600),
+        },
+        snapshots,
+        pods,
+        arrived: watch::channel(None).0,
+        notices: Notices::new(),
+        metrics: AgentMetrics::register(&katalyst_runtime::Metrics::new("test", "0")),
+    };
+    let stopping = CancellationToken::new();
+    let task = tokio::spawn(publish(publisher, stopping.clone()));
+    let ticking = tokio::spawn(async move {
+        let mut beat = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            beat.tick().await;
+            ticks.send_replace(Some(Arc::new(snapshot(1_000))));
+        }
+    });
+    let zones = |request: &http::Request<Vec<u8>>| {
+        let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+        body["status"]["topologyZone"].clone()
+    };
+
+    let (request, answer) = server.next().await;
+    let before = zones(&request);
+    assert_eq!(before.as_array().unwrap().len(), 2, "{before}");
+    assert_eq!(
+        before[0]["children"][0]["siblings"][0]["name"], "1",
+        "{before}"
+    );
+    respond(answer, 200, "{}");
+
+    // The second socket goes offline: no tick asks for a report, the change does. All of its zone and every mention of it are left out, so
+    // that the API server takes them away from the only manager that ever applied them.
+    for (file, text) in [("node/online", "0\n"), ("cpu/online", "0\n")] {
+        std::fs::write(root.path().join("sys/devices/system").join(file), text).unwrap();
+    }
+    // The two lists are written one after the other: a look between them makes a report of its own.
+    let mut after = serde_json::Value::Null;
+    for _ in 0..2 {
+        let (request, answer) = server.next().await;
+        after = zones(&request);
+        respond(answer, 200, "{}");
+        if after[0]["children"][0]["attributes"][0]["value"] == "0" {
+            break;
+        }
+    }
+    assert_eq!(after.as_array().unwrap().len(), 1, "{after}");
+    let node = &after[0]["children"][0];
+    assert_eq!(node["attributes"][0]["value"], "0", "{after}");
+    assert_eq!(node["siblings"], serde_json::Value::Null, "{after}");
+    ticking.abort();
+    stopping.cancel();
+    task.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn one_malformed_pod_costs_itself_and_not_the_list() {
     let (client, mut server) = Server::new();

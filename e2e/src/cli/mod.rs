@@ -43,6 +43,8 @@ enum Command {
     Demo(crate::demo::DemoArgs),
     /// Figures of the loop on a cluster of this machine.
     Bench(crate::bench::BenchArgs),
+    /// Every parser of a kernel's file under the fuzzer.
+    Fuzz(crate::fuzz::FuzzArgs),
     /// Print every report of `target/reports`.
     Report,
     /// Turn the output of `cargo test` into a report.
@@ -65,6 +67,7 @@ impl Cli {
             Command::Suite(command) => command.run(),
             Command::Demo(args) => checks::demo(&args),
             Command::Bench(args) => checks::bench(args),
+            Command::Fuzz(args) => crate::fuzz::run(&args),
             Command::Report => checks::print_reports(),
             Command::UnitTests { file } => checks::unit_tests(&file),
         }

@@ -9,16 +9,35 @@ use super::{
 /// One parser.
 #[derive(Debug, Clone, Copy)]
 pub struct Parser {
-    /// Files of the kernel.
-    pub files: &'static str,
+    /// Paths of the files it reads; `*` stands for any text. Both parsers of a file that the two cgroup versions write differently have it.
+    pub files: &'static [&'static str],
     /// Runs it over any text to its end, and checks what must hold of any answer.
     pub run: fn(&str),
+}
+
+impl Parser {
+    /// Whether it reads the file at `path`.
+    pub fn reads(&self, path: &str) -> bool {
+        self.files.iter().any(|pattern| matches(pattern, path))
+    }
+}
+
+/// Whether `path` is `pattern`, with any text for each `*`.
+fn matches(pattern: &str, path: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return pattern == path;
+    };
+    path.strip_prefix(before).is_some_and(|rest| {
+        (rest.char_indices().map(|(at, _)| at))
+            .chain([rest.len()])
+            .any(|at| rest.get(at..).is_some_and(|rest| matches(after, rest)))
+    })
 }
 
 /// All of them. New ones go to the end: the corpus of the fuzzer selects by position.
 pub const PARSERS: &[Parser] = &[
     Parser {
-        files: "/proc/stat",
+        files: &["/proc/stat"],
         run: |text| {
             let online = proc_stat::parse(text).map(|stat| stat.online_cpus);
             let counted = proc_stat::cpus(text).count() as u64;
@@ -26,11 +45,11 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "/proc/meminfo",
+        files: &["/proc/meminfo"],
         run: |text| drop_value(meminfo::parse(text)),
     },
     Parser {
-        files: "/sys/devices/system/node/node*/meminfo",
+        files: &["/sys/devices/system/node/node*/meminfo"],
         run: |text| {
             if let Some(node) = meminfo::parse_node(text) {
                 assert!(node.available() <= node.total && node.resident() <= node.total);
@@ -38,55 +57,55 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "/proc/vmstat, /sys/devices/system/node/node*/vmstat",
+        files: &["/proc/vmstat", "/sys/devices/system/node/node*/vmstat"],
         run: |text| drop_value(vmstat::parse(text)),
     },
     Parser {
-        files: "/proc/zoneinfo",
+        files: &["/proc/zoneinfo"],
         run: |text| assert!(zoneinfo::zones(text).count() <= text.lines().count()),
     },
     Parser {
-        files: "/proc/pressure/*, *.pressure",
+        files: &["/proc/pressure/*", "*.pressure"],
         run: |text| drop_value(pressure::parse(text)),
     },
     Parser {
-        files: "/proc/loadavg",
+        files: &["/proc/loadavg"],
         run: |text| {
             assert!(loadavg::parse(text).is_none_or(|load| load.one.is_finite()));
         },
     },
     Parser {
-        files: "cpu.stat (v1)",
+        files: &["*/cpu.stat"],
         run: |text| drop_value(cpu_stat::parse_v1(text)),
     },
     Parser {
-        files: "cpu.stat (v2)",
+        files: &["*/cpu.stat"],
         run: |text| drop_value(cpu_stat::parse_v2(text)),
     },
     Parser {
-        files: "cpuacct.usage_percpu, cpuacct.stat",
+        files: &["*/cpuacct.usage_percpu", "*/cpuacct.stat"],
         run: |text| {
             drop_value(cpuacct::parse_stat(text));
             assert!(cpuacct::per_cpu(text).count() <= text.len());
         },
     },
     Parser {
-        files: "cpu.max, cpu.cfs_quota_us, cpu.cfs_period_us",
+        files: &["*/cpu.max", "*/cpu.cfs_quota_us", "*/cpu.cfs_period_us"],
         run: |text| {
             drop_value(cpu_limit::parse_cpu_max(text));
             drop_value(cpu_limit::parse_cfs(text, text));
         },
     },
     Parser {
-        files: "memory.stat (v1)",
+        files: &["*/memory.stat"],
         run: |text| drop_value(memory_stat::parse_v1(text)),
     },
     Parser {
-        files: "memory.stat (v2)",
+        files: &["*/memory.stat"],
         run: |text| drop_value(memory_stat::parse_v2(text)),
     },
     Parser {
-        files: "memory.numa_stat (v1)",
+        files: &["*/memory.numa_stat"],
         run: |text| {
             let mut stat = NumaStat::new();
             let some = stat.read_v1(text, 4_096);
@@ -94,7 +113,7 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "memory.numa_stat (v2)",
+        files: &["*/memory.numa_stat"],
         run: |text| {
             let mut stat = NumaStat::new();
             let some = stat.read_v2(text);
@@ -102,29 +121,52 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "memory.events, memory.oom_control",
+        files: &["*/memory.events", "*/memory.oom_control"],
         run: |text| {
             drop_value(memory_events::parse(text));
             drop_value(memory_events::parse_oom_control(text));
         },
     },
     Parser {
-        files: "memory.current, memory.max, memory.failcnt, cpuacct.usage and other single numbers",
+        files: &[
+            "*/memory.current",
+            "*/memory.max",
+            "*/memory.high",
+            "*_in_bytes",
+            "*/memory.failcnt",
+            "*/cpuacct.usage",
+            "*/cpu.shares",
+            "*/cpu.weight",
+            "*/cpu.idle",
+            "*/level",
+        ],
         run: |text| {
             let number = number::parse(text);
             assert!(number.is_none() || number::parse_limit(text).is_some());
         },
     },
     Parser {
-        files: "io.stat",
+        files: &["*/io.stat"],
         run: |text| drop_value(io_stat::total(text)),
     },
     Parser {
-        files: "blkio.throttle.io_service_bytes, blkio.throttle.io_serviced",
+        files: &[
+            "*/blkio.throttle.io_service_bytes",
+            "*/blkio.throttle.io_serviced",
+        ],
         run: |text| drop_value(io_stat::blkio_total(text)),
     },
     Parser {
-        files: "cpuset.cpus, /sys/devices/system/cpu/online, cpulist and other lists",
+        files: &[
+            "*/cpuset.cpus*",
+            "*/cpuset.mems*",
+            "*/online",
+            "*/offline",
+            "*/possible",
+            "*/present",
+            "*/cpulist",
+            "*_list",
+        ],
         run: |text| {
             if let Some(set) = cpuset::parse_cpus(text) {
                 assert_eq!(cpuset::parse_cpus(&set.to_string()).as_ref(), Some(&set));
@@ -140,7 +182,11 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "/sys/devices/system/cpu/cpu*/topology/*, cache/index*/*",
+        files: &[
+            "*/topology/*_id",
+            "*/cache/index*/type",
+            "*/cache/index*/size",
+        ],
         run: |text| {
             drop_value(cpu_topology::parse_id(text));
             drop_value(cpu_topology::parse_cache_kind(text));
@@ -148,11 +194,16 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "/sys/devices/system/node/node*/distance",
+        files: &["/sys/devices/system/node/node*/distance"],
         run: |text| drop_value(node_distance::parse(text)),
     },
     Parser {
-        files: "/sys/bus/pci/devices/*/{class,vendor,device,numa_node}",
+        files: &[
+            "/sys/bus/pci/devices/*/class",
+            "/sys/bus/pci/devices/*/vendor",
+            "/sys/bus/pci/devices/*/device",
+            "/sys/bus/pci/devices/*/numa_node",
+        ],
         run: |text| {
             drop_value(pci::parse_class(text));
             drop_value(pci::parse_id(text));
@@ -161,14 +212,17 @@ pub const PARSERS: &[Parser] = &[
         },
     },
     Parser {
-        files: "/sys/class/infiniband/*/ports/*/{state,rate}",
+        files: &[
+            "*/infiniband/*/ports/*/state",
+            "*/infiniband/*/ports/*/rate",
+        ],
         run: |text| {
             drop_value(infiniband::parse_active(text));
             drop_value(infiniband::parse_rate(text));
         },
     },
     Parser {
-        files: "/proc/driver/nvidia/gpus/*/information",
+        files: &["/proc/driver/nvidia/gpus/*/information"],
         run: |text| {
             let information = nvidia::parse_information(text);
             let short =
@@ -191,4 +245,17 @@ fn check_nodes(stat: &NumaStat, some: bool) {
 /// Keeps the optimiser from leaving the work out.
 fn drop_value<T>(value: T) {
     std::hint::black_box(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        assert!(matches("*/cpu.stat", "/sys/fs/cgroup/a/cpu.stat"));
+        assert!(!matches("*/cpu.stat", "/sys/fs/cgroup/a/cpu.stat.local"));
+        assert!(matches("/a/*/b/*", "/a/1/2/b/"));
+        assert!(!matches("/a/*/b/*", "/a/1/2/c/"));
+    }
 }

@@ -6,6 +6,7 @@
 //!
 //! What is read each second allocates nothing: answers are `Copy`, an iterator, or a buffer that the caller keeps ([`memory_numa_stat::NumaStat`]).
 
+pub mod capture;
 pub mod catalogue;
 pub mod cpu_limit;
 pub mod cpu_stat;

@@ -1,9 +1,6 @@
 //! The zones of the report, built again when the machine or the pods changed.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use katalyst_core::cpu_set::CpuSet;
 use katalyst_crds::node::TopologyZone;
@@ -15,8 +12,6 @@ use crate::{
     topology::{self, Note, Sensed, Sensor},
 };
 
-/// The machine is looked at no oftener; a report is not due sooner.
-const LOOK: Duration = Duration::from_secs(5);
 /// Problems named in the notice; a person reads no more.
 const NAMED: usize = 3;
 
@@ -31,7 +26,6 @@ struct Built {
 pub(super) struct Machine {
     sensor: Option<Sensor>,
     started: Instant,
-    looked: Option<(Instant, Arc<Sensed>)>,
     built: Option<Built>,
     notices: Notices,
 }
@@ -41,7 +35,6 @@ impl Machine {
         Self {
             sensor: Some(sensor),
             started: Instant::now(),
-            looked: None,
             built: None,
             notices,
         }
@@ -77,11 +70,6 @@ impl Machine {
     }
 
     async fn look(&mut self) -> Result<Arc<Sensed>, tokio::task::JoinError> {
-        if let Some((at, sensed)) = &self.looked
-            && at.elapsed() < LOOK
-        {
-            return Ok(sensed.clone());
-        }
         let Some(mut sensor) = self.sensor.take() else {
             // Only after a cancelled look: there is no other taker.
             return Ok(Arc::default());
@@ -93,7 +81,6 @@ impl Machine {
         })
         .await?;
         self.sensor = Some(sensor);
-        self.looked = Some((Instant::now(), sensed.clone()));
         Ok(sensed)
     }
 }
