@@ -212,6 +212,7 @@ fn reflex_of(args: &Args, notices: &Notices, metrics: &AgentMetrics) -> Reflex {
         cpu_capacity: args.hold.capacity_cpu,
         memory_capacity: args.hold.capacity_memory,
         ceiling: args.hold.ceiling(),
+        clock: crate::sample::monotonic_nanos,
         interval: args.hold.sample_interval,
         idle: args.hold.cpu_idle,
         dry_run: args.hold.dry_run,

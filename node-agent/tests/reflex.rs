@@ -418,3 +418,35 @@ fn each_numa_node_is_measured() {
         );
     }
 }
+
+#[test]
+fn batch_that_burns_more_is_no_surge() {
+    for layout in Layout::ALL {
+        let mut node = Node::new(layout);
+        node.pod("aaaa-1111", Level::Reclaimed, 1_000, 64 * MIB);
+        // Asks for ordinary resources too, so kubelet puts it beside the services.
+        node.service("bbbb-2222");
+        node.know("bbbb-2222", Level::Reclaimed, 1_000, 64 * MIB);
+        // Best-effort, and a service all the same.
+        node.pod("cccc-3333", Level::Shared, 0, 0);
+        let calm = [("aaaa-1111", 100), ("bbbb-2222", 100), ("cccc-3333", 300)];
+        let mut reflex = node.reflex();
+        node.tick(&mut reflex);
+        node.run(1_000, &calm);
+        node.tick(&mut reflex).unwrap();
+        for burst in ["aaaa-1111", "bbbb-2222"] {
+            let used = calm.map(|(uid, cpu)| (uid, if uid == burst { 2_500 } else { cpu }));
+            node.run(250, &used);
+            assert!(!node.glance(&mut reflex), "{layout:?}: {burst}");
+            node.run(250, &calm);
+            assert!(!node.glance(&mut reflex), "{layout:?}");
+        }
+        // What no batch pod explains is a surge, and each glance of it lowers the ceiling no further than it is high.
+        let before = quota(&node, "aaaa-1111").unwrap();
+        node.run_elsewhere(250, 2_000, &calm);
+        assert!(node.glance(&mut reflex), "{layout:?}");
+        assert!(quota(&node, "aaaa-1111").unwrap() < before, "{layout:?}");
+        node.run_elsewhere(250, 2_000, &calm);
+        assert!(!node.glance(&mut reflex), "{layout:?}: known by now");
+    }
+}

@@ -26,6 +26,8 @@ pub struct ReflexConfig {
     pub memory_capacity: Option<Bytes>,
     /// The ceiling's parameters.
     pub ceiling: CeilingParams,
+    /// Tells how long a sample takes: [`crate::sample::monotonic_nanos`], or something that stands still in a test.
+    pub clock: fn() -> u64,
     /// Time between ticks.
     pub interval: Duration,
     /// Set `cpu.idle` too, where the kernel has it.

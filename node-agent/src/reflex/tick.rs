@@ -95,7 +95,11 @@ impl Reflex {
             metrics.clone(),
         );
         Self {
-            sampler: Sampler::new(config.root.clone(), Descriptors::half_of_process()),
+            sampler: Sampler::new(
+                config.root.clone(),
+                Descriptors::half_of_process(),
+                config.clock,
+            ),
             locate: Locate::new(
                 config.root.clone(),
                 config.kubepods.clone(),

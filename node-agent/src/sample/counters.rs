@@ -23,6 +23,8 @@ pub struct PodCounters {
     pub class: KubeClass,
     /// Its group, relative to the mounts.
     pub relative: PathBuf,
+    /// Nanoseconds on the monotonic clock when it was read.
+    pub at_nanos: u64,
     /// What it used so far.
     pub usage: GroupUsage,
 }
@@ -34,6 +36,9 @@ pub struct Counters {
     pub at_nanos: u64,
     /// The machine.
     pub machine: Machine,
+    /// When kubelet's tree was read: last. On a machine that is overloaded the thread may lose its CPU in the middle of a sample, and counters that
+    /// are read later have run on meanwhile; each is therefore compared over its own interval.
+    pub kubepods_at_nanos: u64,
     /// kubelet's whole tree, ended pods included.
     pub kubepods: GroupUsage,
     /// CPU nanoseconds of the class groups, ended pods included.

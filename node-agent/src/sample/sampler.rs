@@ -11,23 +11,18 @@ use std::{
 use katalyst_core::{topology::Topology, units::Millicpu};
 
 use super::{
-    counters::{Counters, Machine, PodCounters},
-    group::{Group, Pace},
-    listing::Listing,
+    counters::{Counters, Machine},
+    group::Group,
     numa::{NumaInput, NumaUsage, PerCpu, numa_usage, tick_nanos},
     open::{Buffer, Descriptors, Kept},
     service::MachineUsage,
+    tree::Tree,
     usage::Usage,
 };
 use crate::{
-    cgroup::{
-        Controller, Hierarchy, KubeClass, Kubepods, PodDir, PodUid, Version, file::FileError,
-    },
-    kernel::{cpu_stat, cpuacct, meminfo, memory_numa_stat::NodeMemory, number, proc_stat},
+    cgroup::{Hierarchy, KubeClass, Kubepods, PodDir, PodUid, file::FileError},
+    kernel::{meminfo, memory_numa_stat::NodeMemory, proc_stat},
 };
-
-/// Class groups whose CPU time tells what ended pods used.
-const CLASSES: [KubeClass; 2] = [KubeClass::Burstable, KubeClass::BestEffort];
 
 /// Why there is no sample.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +44,22 @@ pub struct CpuTimes {
     pub best_effort: u64,
 }
 
+/// A glance that took longer lost its CPU between its readings, and they do not belong together.
+const LONGEST_GLANCE_NANOS: u64 = 3_000_000;
+
+/// Nanoseconds on the system's monotonic clock.
+pub fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec)
+        .unwrap_or(0)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 /// Open files and the two last readings.
 #[derive(Debug)]
 pub struct Sampler {
+    clock: fn() -> u64,
     root: PathBuf,
     buffer: Buffer,
     descriptors: Descriptors,
@@ -67,28 +75,11 @@ pub struct Sampler {
     readings: u8,
 }
 
-/// kubelet's tree.
-#[derive(Debug)]
-struct Tree {
-    hierarchy: Hierarchy,
-    kubepods: Kubepods,
-    /// The whole machine's group: the root of the hierarchy, where the kernel keeps CPU time there.
-    machine: Kept,
-    listing: Listing,
-    top: Group,
-    classes: [Option<Group>; CLASSES.len()],
-    pods: BTreeMap<PodUid, (KubeClass, Group)>,
-    /// Version 1: CPU time of best-effort pods by CPU.
-    best_effort: PerCpu,
-    best_effort_file: Kept,
-    /// The listing changed since `pods` was brought to it.
-    stale: bool,
-}
-
 impl Sampler {
-    /// Samples the node whose `/proc` and `/sys` are under `root`.
-    pub fn new(root: PathBuf, descriptors: Descriptors) -> Self {
+    /// Samples the node whose `/proc` and `/sys` are under `root`. `clock` tells how long a sample takes; see [`monotonic_nanos`].
+    pub fn new(root: PathBuf, descriptors: Descriptors, clock: fn() -> u64) -> Self {
         Self {
+            clock,
             root,
             buffer: Buffer::default(),
             descriptors,
@@ -112,6 +103,7 @@ impl Sampler {
         kubepods: &Kubepods,
         mut problem: impl FnMut(FileError),
     ) -> Result<(), SampleError> {
+        let began = (self.clock)();
         let machine = self.machine()?;
         self.sample_nodes(&mut problem);
         self.refresh(now_nanos, hierarchy, kubepods)?;
@@ -123,6 +115,7 @@ impl Sampler {
             before,
             readings,
             nodes,
+            clock,
             ..
         } = self
         else {
@@ -135,7 +128,8 @@ impl Sampler {
         *readings = readings.saturating_add(1);
         now.at_nanos = now_nanos;
         now.machine = machine;
-        tree.sample(now_nanos, buffer, now, !nodes.is_empty(), problem);
+        let at = || now_nanos.saturating_add(clock().saturating_sub(began));
+        tree.sample(&at, buffer, now, !nodes.is_empty(), problem);
         Ok(())
     }
 
@@ -271,6 +265,7 @@ impl Sampler {
 
     /// CPU time now, in two readings; `None` where it cannot be told. `outside`: pods of other classes to be counted as best-effort.
     pub fn glance(&mut self, basis: MachineUsage, outside: &[PodUid]) -> Option<CpuTimes> {
+        let began = (self.clock)();
         let tree = self.tree.as_ref()?;
         let hierarchy = &tree.hierarchy;
         let whole = match basis {
@@ -291,7 +286,8 @@ impl Sampler {
             let nanos = group?.cpu_nanos(&tree.hierarchy, &mut self.buffer).ok()?;
             best_effort = best_effort.saturating_add(nanos.unwrap_or(0));
         }
-        Some(CpuTimes { whole, best_effort })
+        let took = (self.clock)().saturating_sub(began);
+        (took <= LONGEST_GLANCE_NANOS).then_some(CpuTimes { whole, best_effort })
     }
 
     fn machine(&mut self) -> Result<Machine, FileError> {
@@ -380,236 +376,4 @@ fn read_machine_file<T>(
         path: root.join(file),
         text: text.chars().take(80).collect(),
     })
-}
-
-impl Tree {
-    fn open(
-        now_nanos: u64,
-        hierarchy: &Hierarchy,
-        kubepods: &Kubepods,
-        descriptors: &mut Descriptors,
-    ) -> Result<Self, FileError> {
-        let (controller, file) = super::group::cpu_file(hierarchy);
-        let machine = hierarchy.mount(controller).join(file);
-        Ok(Self {
-            machine: Kept::open(&machine, descriptors)?,
-            top: Group::open(
-                hierarchy,
-                kubepods.relative(),
-                Pace::Held,
-                0,
-                now_nanos,
-                descriptors,
-            )?,
-            hierarchy: hierarchy.clone(),
-            kubepods: kubepods.clone(),
-            listing: Listing::default(),
-            classes: [const { None }; CLASSES.len()],
-            pods: BTreeMap::new(),
-            best_effort: PerCpu::default(),
-            best_effort_file: Kept::Missing,
-            stale: true,
-        })
-    }
-
-    fn close(self, descriptors: &mut Descriptors) {
-        self.machine.close(descriptors);
-        self.best_effort_file.close(descriptors);
-        let pods = self.pods.into_values().map(|(_, group)| group);
-        for group in self
-            .classes
-            .into_iter()
-            .flatten()
-            .chain([self.top])
-            .chain(pods)
-        {
-            group.close(descriptors);
-        }
-    }
-
-    fn class(&self, class: KubeClass) -> Option<&Group> {
-        let at = CLASSES.iter().position(|of| *of == class)?;
-        self.classes.get(at)?.as_ref()
-    }
-
-    fn pod(&self, uid: &PodUid) -> Option<&Group> {
-        self.pods.get(uid).map(|(_, group)| group)
-    }
-
-    /// CPU time of the root group. Version 2 has it since 5.10; nanoseconds since boot either way.
-    fn machine_nanos(&self, buffer: &mut Buffer) -> Option<u64> {
-        let (controller, file) = super::group::cpu_file(&self.hierarchy);
-        let path = || self.hierarchy.mount(controller).join(file);
-        let text = self.machine.read(buffer, path).ok()??;
-        match self.hierarchy.version() {
-            Version::V1 => number::parse(text),
-            Version::V2 => cpu_stat::parse_v2(text).usage_nanos,
-        }
-        .filter(|nanos| *nanos > 0)
-    }
-
-    /// Opens the groups of new pods, closes those of pods that are gone.
-    fn open_pods(
-        &mut self,
-        now_nanos: u64,
-        descriptors: &mut Descriptors,
-        mut problem: impl FnMut(FileError),
-    ) {
-        self.stale = false;
-        let dirs = self.listing.dirs();
-        let same = |uid: &PodUid, group: &Group| {
-            dirs.binary_search_by(|dir| dir.uid.cmp(uid))
-                .ok()
-                .and_then(|at| dirs.get(at))
-                .is_some_and(|dir| dir.relative == group.relative())
-        };
-        let (kept, gone) = std::mem::take(&mut self.pods)
-            .into_iter()
-            .partition(|(uid, (_, group))| same(uid, group));
-        self.pods = kept;
-        let gone: BTreeMap<PodUid, (KubeClass, Group)> = gone;
-        for (_, group) in gone.into_values() {
-            group.close(descriptors);
-        }
-        for (order, dir) in dirs.iter().enumerate() {
-            if self.pods.contains_key(&dir.uid) {
-                continue;
-            }
-            let pace = match dir.class {
-                KubeClass::BestEffort => Pace::Held,
-                KubeClass::Guaranteed | KubeClass::Burstable => Pace::Reported,
-            };
-            match Group::open(
-                &self.hierarchy,
-                &dir.relative,
-                pace,
-                order,
-                now_nanos,
-                descriptors,
-            ) {
-                Ok(group) => {
-                    self.pods.insert(dir.uid.clone(), (dir.class, group));
-                }
-                Err(error) => problem(error),
-            }
-        }
-        std::mem::take(&mut self.best_effort_file).close(descriptors);
-        match Kept::open(&self.best_effort_path(), descriptors) {
-            Ok(kept) => self.best_effort_file = kept,
-            Err(error) => problem(error),
-        }
-        for (slot, class) in self.classes.iter_mut().zip(CLASSES) {
-            // kubelet may have made it anew.
-            if let Some(group) = slot.take() {
-                group.close(descriptors);
-            }
-            let relative = self.kubepods.class_dir(class);
-            match Group::open(
-                &self.hierarchy,
-                &relative,
-                Pace::CpuOnly,
-                0,
-                now_nanos,
-                descriptors,
-            ) {
-                Ok(group) => *slot = Some(group),
-                Err(error) => problem(error),
-            }
-        }
-    }
-
-    fn best_effort_path(&self) -> PathBuf {
-        self.hierarchy
-            .dir(
-                Controller::Cpuacct,
-                &self.kubepods.class_dir(KubeClass::BestEffort),
-            )
-            .join("cpuacct.usage_percpu")
-    }
-
-    /// `by_node`: also what each NUMA node has of it.
-    fn sample(
-        &mut self,
-        now_nanos: u64,
-        buffer: &mut Buffer,
-        counters: &mut Counters,
-        by_node: bool,
-        mut problem: impl FnMut(FileError),
-    ) {
-        if by_node {
-            match self
-                .best_effort_file
-                .read(buffer, || self.best_effort_path())
-            {
-                Ok(Some(text)) => self.best_effort.take(cpuacct::per_cpu(text)),
-                Ok(None) => {}
-                Err(error) if error.is_gone() => self.best_effort.forget(),
-                Err(error) => problem(error),
-            }
-        }
-        let Self {
-            hierarchy,
-            listing,
-            top,
-            classes,
-            pods,
-            ..
-        } = self;
-        counters.pods.retain(|uid, _| pods.contains_key(uid));
-        for (uid, (class, group)) in pods {
-            let usage = match group.sample(now_nanos, hierarchy, buffer) {
-                Ok(usage) if usage.cpu_nanos.is_some() => usage,
-                Ok(_) => {
-                    counters.pods.remove(uid);
-                    listing.doubt();
-                    continue;
-                }
-                Err(error) => {
-                    counters.pods.remove(uid);
-                    listing.doubt();
-                    if !error.is_gone() {
-                        problem(error);
-                    }
-                    continue;
-                }
-            };
-            if by_node && let Err(error) = group.sample_nodes(now_nanos, hierarchy, buffer) {
-                problem(error);
-            }
-            match counters.pods.get_mut(uid) {
-                Some(pod) => pod.usage = usage,
-                None => {
-                    counters.pods.insert(
-                        uid.clone(),
-                        PodCounters {
-                            class: *class,
-                            relative: group.relative().to_owned(),
-                            usage,
-                        },
-                    );
-                }
-            }
-        }
-        let mut read = |group: &mut Group| match group.sample(now_nanos, hierarchy, buffer) {
-            Ok(usage) => usage,
-            Err(error) => {
-                listing.doubt();
-                if !error.is_gone() {
-                    problem(error);
-                }
-                crate::cgroup::GroupUsage::default()
-            }
-        };
-        for (slot, class) in classes.iter_mut().zip(CLASSES) {
-            match slot.as_mut().and_then(|group| read(group).cpu_nanos) {
-                Some(nanos) => {
-                    counters.classes.insert(class, nanos);
-                }
-                None => {
-                    counters.classes.remove(&class);
-                }
-            }
-        }
-        counters.kubepods = read(top);
-    }
 }

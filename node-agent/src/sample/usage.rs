@@ -73,9 +73,15 @@ impl Usage {
         else {
             return false;
         };
-        let millicpu = |nanos: u64| {
-            Millicpu::new((nanos as f64 * 1_000.0 / elapsed_nanos as f64).round() as u64)
+        let rate = |nanos: u64, elapsed: u64| {
+            Millicpu::new((nanos as f64 * 1_000.0 / elapsed.max(1) as f64).round() as u64)
         };
+        let millicpu = |nanos| rate(nanos, elapsed_nanos);
+        let tree_nanos = now
+            .kubepods_at_nanos
+            .checked_sub(before.kubepods_at_nanos)
+            .filter(|nanos| *nanos > 0)
+            .unwrap_or(elapsed_nanos);
         let ticks = now
             .machine
             .stat
@@ -93,7 +99,10 @@ impl Usage {
             memory: Bytes::new(memory.total.saturating_sub(memory.available)),
         };
         self.kubepods = Reclaimed {
-            cpu: millicpu(advance(before.kubepods.cpu_nanos, now.kubepods.cpu_nanos)),
+            cpu: rate(
+                advance(before.kubepods.cpu_nanos, now.kubepods.cpu_nanos),
+                tree_nanos,
+            ),
             memory: Bytes::new(now.kubepods.memory.map_or(0, |memory| memory.resident)),
         };
 
@@ -111,7 +120,11 @@ impl Usage {
                     *sum = sum.saturating_add(nanos);
                 }
             }
-            let cpu = millicpu(nanos);
+            // A pod that is new has no interval of its own.
+            let own = earlier
+                .and_then(|pod| counters.at_nanos.checked_sub(pod.at_nanos))
+                .filter(|nanos| *nanos > 0);
+            let cpu = rate(nanos, own.unwrap_or(elapsed_nanos));
             let memory = counters.usage.memory.unwrap_or_default();
             let throttled_part = throttled_part(
                 earlier.and_then(|pod| pod.usage.throttling),
@@ -220,6 +233,7 @@ mod tests {
                     ..MemInfo::default()
                 },
             },
+            kubepods_at_nanos: seconds * SECOND,
             kubepods: GroupUsage {
                 cpu_nanos: Some(besteffort),
                 ..GroupUsage::default()
@@ -231,6 +245,7 @@ mod tests {
                     (
                         PodUid::new(*uid),
                         PodCounters {
+                            at_nanos: seconds * SECOND,
                             class: KubeClass::BestEffort,
                             relative: PathBuf::from(uid),
                             usage: GroupUsage {
@@ -266,6 +281,17 @@ mod tests {
             usage.departed,
             BTreeMap::from([(PodUid::new("ends"), Millicpu::new(1_500))])
         );
+    }
+
+    /// The thread lost its CPU for half a second between the pods and the tree: a batch pod that burnt one CPU all the time is no service.
+    #[test]
+    fn counters_read_late_are_compared_over_their_own_interval() {
+        let before = counters(1, 0, 1_000_000_000, &[("a", 1_000_000_000)]);
+        let mut now = counters(2, 150, 2_500_000_000, &[("a", 2_000_000_000)]);
+        now.kubepods_at_nanos += 500_000_000;
+        let usage = usage_between(&before, &now).unwrap();
+        assert_eq!(usage.kubepods.cpu.get(), 1_000);
+        assert_eq!(usage.pods[&PodUid::new("a")].cpu.get(), 1_000);
     }
 
     #[test]

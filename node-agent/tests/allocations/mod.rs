@@ -65,7 +65,7 @@ fn a_sample_of_a_steady_node_allocates_nothing() {
         }
         let hierarchy = node.hierarchy();
         let kubepods = discover(&hierarchy, &BTreeSet::new(), None).unwrap();
-        let mut sampler = Sampler::new(node.root().to_owned(), Descriptors::new(1_000));
+        let mut sampler = Sampler::new(node.root().to_owned(), Descriptors::new(1_000), || 0);
         let mut usage = Usage::default();
         // Long enough for what is read every ten seconds, and for the backstop of the listing.
         for second in 0..40_u64 {

@@ -234,6 +234,7 @@ impl Node {
             cpu_capacity: None,
             memory_capacity: None,
             ceiling: CeilingParams::default(),
+            clock: || 0,
             interval: Duration::from_secs(1),
             idle: true,
             dry_run: false,
@@ -255,6 +256,16 @@ impl Node {
 
     pub(crate) fn look(&self, reflex: &mut Reflex) -> bool {
         reflex.look(self.millis * 1_000_000, &self.index)
+    }
+
+    pub(crate) fn glance(&self, reflex: &mut Reflex) -> bool {
+        reflex.glance(self.millis * 1_000_000, &self.index)
+    }
+
+    /// Like `run`, with something outside of pods that uses `elsewhere` thousandths of a CPU.
+    pub(crate) fn run_elsewhere(&mut self, millis: u64, elsewhere: u64, used: &[(&str, u64)]) {
+        self.busy_millis += elsewhere * millis / 1_000;
+        self.run(millis, used);
     }
 
     /// A best-effort pod with a group, known to the API server.
