@@ -82,7 +82,8 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         let view = pools.view();
         provide_pools(&process, view.clone());
         reflex.set_pools(pools);
-        if args.nri.nri {
+        // A dry run answers nobody: an answer changes a container.
+        if args.nri.nri && !args.hold.dry_run {
             // A part of the budget is left for the way there and back.
             let patience = args.nri.nri_budget.mul_f64(0.75);
             let root = args.node.root.clone();

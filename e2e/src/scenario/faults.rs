@@ -39,7 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-fn kill(world: &World, name: &str, node: Option<&str>) -> Result<usize, String> {
+pub(super) fn kill(world: &World, name: &str, node: Option<&str>) -> Result<usize, String> {
     let mut killed = 0;
     for pod in world.product_pods(name)? {
         if node.is_some_and(|node| pod["spec"]["nodeName"] != node) {

@@ -7,6 +7,7 @@ mod faults;
 mod lifecycle;
 mod machine;
 mod node;
+mod placement;
 mod pods;
 mod suite;
 mod world;

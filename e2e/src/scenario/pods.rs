@@ -95,3 +95,23 @@ pub(super) fn annotated(
 ) -> Value {
     pod(name, node, annotations, resources, IDLE)
 }
+
+/// A pod that tells in its log what it sees of its own placement.
+pub(super) fn seen(name: &str, node: &str, annotations: &Value, resources: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations, "labels": {"app": name}},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "containers": [{
+                "name": "main",
+                "image": "katalyst.local/workload:dev",
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["seen"],
+                "resources": resources,
+            }],
+        },
+    })
+}

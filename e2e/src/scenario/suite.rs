@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Scenario, Verdict, World, control_plane, faults, lifecycle, machine, node};
+use super::{Scenario, Verdict, World, control_plane, faults, lifecycle, machine, node, placement};
 use crate::cache::Cache;
 use crate::kubectl::Kubectl;
 use crate::probe::Probe;
@@ -45,6 +45,7 @@ fn scenarios() -> Vec<Scenario> {
     let mut all = lifecycle::first();
     all.extend(node::scenarios());
     all.extend(machine::scenarios());
+    all.extend(placement::scenarios());
     all.extend(control_plane::scenarios());
     all.extend(faults::scenarios());
     all.extend(lifecycle::last());

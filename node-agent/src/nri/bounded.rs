@@ -2,7 +2,8 @@
 //!
 //! One thread asks, so that the answers for a pod keep the order of its events. A question whose budget has ended is answered without the
 //! placer. If the question was pure, it is not even asked any more; what the placer must know about (a sandbox came, a pod is gone) is told
-//! late. The queue is bounded: beyond it questions are answered at once without the placer.
+//! late. The queue is bounded: beyond it questions are answered at once without the placer. A list of everything is gone through until its
+//! budget ends and no further: its pods are known from the API server as well, and new containers are waiting.
 
 use std::{
     collections::BTreeMap,
@@ -84,8 +85,7 @@ fn serve(placer: &dyn Placer, queue: &mpsc::Receiver<Job>) {
         reply,
     }) = queue.recv()
     {
-        let late = Instant::now() >= deadline;
-        if let Some(answer) = put(placer, question, late) {
+        if let Some(answer) = put(placer, question, deadline) {
             // Nobody waits any more when the budget ended.
             let _late = reply.send(answer);
         }
@@ -93,7 +93,8 @@ fn serve(placer: &dyn Placer, queue: &mpsc::Receiver<Job>) {
 }
 
 /// Puts one question; `None` for one that nobody waits for.
-fn put(placer: &dyn Placer, question: Question, late: bool) -> Option<Answer> {
+fn put(placer: &dyn Placer, question: Question, deadline: Instant) -> Option<Answer> {
+    let late = || Instant::now() >= deadline;
     match question {
         Question::Sandbox(pod) => {
             placer.sandbox(&pod);
@@ -105,7 +106,7 @@ fn put(placer: &dyn Placer, question: Question, late: bool) -> Option<Answer> {
             }
             Some(Answer::Told)
         }
-        Question::Container(_) | Question::Running(_) if late => None,
+        Question::Container(_) | Question::Running(_) if late() => None,
         Question::Container(of) => {
             let (pod, container) = *of;
             Some(Answer::Adjustment(Box::new(
@@ -118,11 +119,12 @@ fn put(placer: &dyn Placer, question: Question, late: bool) -> Option<Answer> {
             Some(Answer::Adjustment(Box::new(adjustment)))
         }
         Question::Everything(pods, containers) => {
-            for pod in pods.values() {
+            for pod in pods.values().take_while(|_| !late()) {
                 placer.sandbox(pod);
             }
             let adjustments = containers
                 .into_iter()
+                .take_while(|_| !late())
                 .filter_map(|(sandbox, container)| {
                     let adjustment = placer.running(pods.get(&sandbox)?, &container)?;
                     Some((container, adjustment))
@@ -190,6 +192,20 @@ mod tests {
         }
         assert_eq!(bounded.ask(Question::Removed(Vec::new()), LONG).await, None);
         drop(gate);
+    }
+
+    #[tokio::test]
+    async fn a_list_stops_where_its_budget_ends() {
+        let double = Arc::new(Double::default());
+        let bounded = asked(&double);
+        let pods = [("a".to_owned(), pod("a"))].into();
+        let everything = Question::Everything(pods, Vec::new());
+        bounded.ask(everything, Duration::ZERO).await;
+        let answer = bounded
+            .ask(Question::Removed(vec!["x".to_owned()]), LONG)
+            .await;
+        assert_eq!(answer, Some(Answer::Told));
+        assert_eq!(double.seen(), ["removed x"]);
     }
 
     #[tokio::test]

@@ -13,7 +13,8 @@ use serde::Serialize;
 /// Every method answers from memory: no API call, no wait for another thread's I/O. A call that exceeds the plugin's budget
 /// (`--nri-budget`) is answered without it, and the late result is dropped. Calls come from several threads, those of one pod in the order of the runtime's events.
 pub trait Placer: Send + Sync + 'static {
-    /// A pod's sandbox is about to run, or was found when the plugin connected: make room and hold it.
+    /// A pod's sandbox is about to run, or was found when the plugin connected: make room and hold it. Not every pod found is told (a long
+    /// list ends with its budget); the API server's watch tells the same.
     fn sandbox(&self, pod: &Sandbox);
 
     /// A container is about to be created.
@@ -23,7 +24,7 @@ pub trait Placer: Send + Sync + 'static {
     /// hold afterwards). `None` leaves it alone. Environment, devices, memory policy and scheduling cannot change any more and are not sent.
     fn running(&self, pod: &Sandbox, container: &RunningContainer) -> Option<Adjustment>;
 
-    /// The last sandbox of the pod with this UID is gone.
+    /// The last sandbox of the pod with this UID is gone. kubelet collects sandboxes as garbage: this can come minutes after the pod's end.
     fn removed(&self, uid: &str);
 }
 

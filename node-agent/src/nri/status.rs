@@ -213,8 +213,11 @@ impl Status {
         self.state.lock().adjusted += containers;
     }
 
-    /// Values of a container that could not be sent.
+    /// Values of a container that could not be sent; none ends the notice about an earlier one.
     pub fn left_out(&self, container: &str, problems: &[String]) {
+        if problems.is_empty() {
+            self.notices.clear(LEFT_OUT);
+        }
         if let Some(first) = problems.first() {
             let more = problems.len().saturating_sub(1);
             self.notices.set(
