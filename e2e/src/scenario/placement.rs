@@ -37,7 +37,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The three pods of a node: a dedicated one bound to NUMA node 1, a shared and a reclaimed one.
+/// The three pods of a node: a dedicated one bound to a NUMA node, a shared and a reclaimed one.
 const OWN: &str = "placed-own";
 const AMONG: &str = "placed-among";
 const BATCH: &str = "placed-batch";
@@ -50,12 +50,12 @@ fn apply(world: &World, pod: &Value) -> Result<(), String> {
         .map_err(|e| e.to_string())
 }
 
-fn own(node: &str, cpus: &str) -> Value {
+fn own(node: &str, cpus: &str, numa: &str) -> Value {
     // The scheduler's choice comes as this annotation, in the Binding; here the test is the scheduler.
     let annotations = json!({
         "katalyst.kubewharf.io/qos_level": "dedicated_cores",
         "katalyst.kubewharf.io/memory_enhancement": "{\"numa_binding\": \"true\"}",
-        "katalyst.kubewharf.io/numa_bind_result": "1",
+        "katalyst.kubewharf.io/numa_bind_result": numa,
     });
     let amounts = json!({"cpu": cpus, "memory": "64Mi"});
     let resources = json!({"requests": amounts, "limits": amounts});
@@ -172,7 +172,7 @@ fn placed_from_the_start(world: &World) -> Outcome {
     wait_hooked(world, &node)?;
     world.wait_offer(&node, 100)?;
     // In this order: a dedicated pod that comes later rightly shrinks the others.
-    apply(world, &own(&node, "2"))?;
+    apply(world, &own(&node, "2", "1"))?;
     world.wait_running(OWN)?;
     apply(world, &among(AMONG, &node))?;
     apply(world, &batch(BATCH, &node))?;
@@ -209,25 +209,38 @@ fn placed_through_restarts(world: &World) -> Outcome {
     let node = world.main_node()?;
     wait_hooked(world, &node)?;
     world.wait_offer(&node, 100)?;
+    apply(world, &own(&node, "1", "0"))?;
+    world.wait_running(OWN)?;
     apply(world, &among(AMONG, &node))?;
     apply(world, &batch(BATCH, &node))?;
     world.wait_running(AMONG)?;
     world.wait_running(BATCH)?;
-    let before = (steady(world, AMONG)?, steady(world, BATCH)?);
-    let mut story = Vec::new();
+    let places = || -> Result<[(CpuSet, String); 3], String> {
+        Ok([
+            steady(world, OWN)?,
+            steady(world, AMONG)?,
+            steady(world, BATCH)?,
+        ])
+    };
+    let before = places()?;
+    let [(own, _), (among, _), (batch_cpus, _)] = &before;
+    if own.len() != 1
+        || !own.intersection(among).is_empty()
+        || !own.intersection(batch_cpus).is_empty()
+    {
+        return Err(format!("not apart before any restart: {before:?}"));
+    }
     for part in ["agent", "containerd", "kubelet"] {
-        match part {
-            "agent" => {
-                faults::kill(world, "katalyst-node-agent", Some(&node))?;
-                world.product.wait_ready(Duration::from_secs(120))?;
-            }
-            part => {
-                world.fault(&["restart", part])?;
-            }
+        if part == "agent" {
+            faults::kill(world, "katalyst-node-agent", Some(&node))?;
+            world.product.wait_ready(Duration::from_secs(120))?;
+        } else {
+            world.fault(&["restart", part])?;
         }
         wait_hooked(world, &node)?;
-        std::thread::sleep(Duration::from_secs(10));
-        let now = (steady(world, AMONG)?, steady(world, BATCH)?);
+        // Several rounds of the reconciler.
+        std::thread::sleep(Duration::from_secs(12));
+        let now = places()?;
         if now != before {
             return Err(format!(
                 "after the restart of {part}: {now:?}, before {before:?}"
@@ -237,21 +250,16 @@ fn placed_through_restarts(world: &World) -> Outcome {
         apply(world, &batch(&late, &node))?;
         world.wait_running(&late)?;
         let (cpus, _) = steady(world, &late)?;
-        if cpus != before.1.0 {
+        if cpus != *batch_cpus {
             return Err(format!(
-                "a reclaimed pod after the restart of {part} started on {cpus}, not on {}",
-                before.1.0
+                "a reclaimed pod after the restart of {part} started on {cpus}, not on {batch_cpus}"
             ));
         }
         world.remove(&late)?;
-        story.push(part);
     }
-    remove_all(world, &[AMONG, BATCH])?;
+    remove_all(world, &[OWN, AMONG, BATCH])?;
     Ok(Verdict::Shown(format!(
-        "shared {} and reclaimed {} through restarts of {}",
-        before.0.0,
-        before.1.0,
-        story.join(", ")
+        "one line each through three restarts: dedicated {own}, shared {among}, reclaimed {batch_cpus}"
     )))
 }
 
@@ -297,7 +305,7 @@ fn unhooked(world: &World, node: &str) -> Result<String, String> {
         ));
     }
     world.wait_offer(node, 100)?;
-    apply(world, &own(node, "2"))?;
+    apply(world, &own(node, "2", "1"))?;
     world.wait_running(OWN)?;
     apply(world, &among(AMONG, node))?;
     apply(world, &batch(BATCH, node))?;
