@@ -189,8 +189,8 @@ fn a_pod_gets_all_nodes_back_when_nothing_is_hot() {
 
 fn any_node() -> impl Strategy<Value = (f64, f64, bool, Option<f64>)> {
     (
-        0.0..40.0_f64,
-        0.0..8.0_f64,
+        0.0..14.0_f64,
+        0.0..4.0_f64,
         prop::bool::weighted(0.15),
         prop::option::of(0.0..0.5_f64),
     )
