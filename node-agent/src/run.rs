@@ -78,8 +78,10 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
 
     let (mailbox, inbox) = reflex::mailbox()?;
     let mut reflex = reflex_of(&args, &notices, &metrics);
+    let mut plan = watch::channel(Arc::default()).1;
     if let Some(pools) = pools_of(&args, &notices, &metrics, &event_sink) {
         let view = pools.view();
+        plan = view.clone();
         provide_pools(&process, view.clone());
         reflex.set_pools(pools);
         // A dry run answers nobody: an answer changes a container.
@@ -136,6 +138,13 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         },
         snapshots: snapshot.clone(),
         pods: pods.clone(),
+        pools: plan,
+        kubelet: args.node.root.join(
+            args.pools
+                .kubelet_root_dir
+                .strip_prefix("/")
+                .unwrap_or(&args.pools.kubelet_root_dir),
+        ),
         arrived,
         notices: notices.clone(),
         metrics: metrics.clone(),

@@ -6,6 +6,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use api::{Server, respond, snapshot};
 use jiff::Timestamp;
+use katalyst_core::{
+    qos::{Level, NumaSet},
+    units::Millicpu,
+};
 use katalyst_node_agent::{
     cgroup::PodUid,
     events,
@@ -40,6 +44,8 @@ async fn the_report_is_a_forced_apply_of_the_agents_half() {
         },
         snapshots,
         pods,
+        pools: watch::channel(Arc::default()).1,
+        kubelet: PathBuf::from("/nonexistent"),
         arrived,
         notices: notices.clone(),
         metrics: AgentMetrics::register(&registry),
@@ -158,9 +164,21 @@ async fn what_is_gone_from_the_machine_is_gone_from_the_next_report() {
     let (client, mut server) = Server::new();
     let root = machine("0-1\n", "0-1\n");
     let (ticks, snapshots) = watch::channel(Some(Arc::new(snapshot(1_000))));
-    let mut index = PodIndex::from_iter([]);
-    index.synced = true;
-    let (_pods, pods) = watch::channel(Arc::new(index));
+    std::fs::write(
+        root.path().join("config.yaml"),
+        "topologyManagerPolicy: restricted\n",
+    )
+    .unwrap();
+    let bound = |name: &str, nodes: &str| {
+        let mut pod = api::pod(name, Level::Shared, 0);
+        pod.asks.numa_bind_result = NumaSet::parse(nodes);
+        pod.asks.cpu_request = Millicpu::new(500);
+        pod
+    };
+    let index = PodIndex::from_iter([bound("good", "0"), bound("bad", "7")]);
+    let (pod_list, pods) = watch::channel(Arc::new(index));
+    let pools = watch::channel(Arc::default()).1;
+    let notices = Notices::new();
     let publisher = Publisher {
         client,
         node: "n1".to_owned(),
@@ -175,8 +193,10 @@ async fn what_is_gone_from_the_machine_is_gone_from_the_next_report() {
         },
         snapshots,
         pods,
+        pools,
+        kubelet: root.path().to_owned(),
         arrived: watch::channel(None).0,
-        notices: Notices::new(),
+        notices: notices.clone(),
         metrics: AgentMetrics::register(&katalyst_runtime::Metrics::new("test", "0")),
     };
     let stopping = CancellationToken::new();
@@ -188,39 +208,56 @@ async fn what_is_gone_from_the_machine_is_gone_from_the_next_report() {
             ticks.send_replace(Some(Arc::new(snapshot(1_000))));
         }
     });
-    let zones = |request: &http::Request<Vec<u8>>| {
+    let status = |request: &http::Request<Vec<u8>>| {
         let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
-        body["status"]["topologyZone"].clone()
+        body["status"].clone()
     };
 
     let (request, answer) = server.next().await;
-    let before = zones(&request);
-    assert_eq!(before.as_array().unwrap().len(), 2, "{before}");
+    let before = status(&request);
+    assert_eq!(before["topologyPolicy"], "RestrictedContainerLevel");
+    let zones = &before["topologyZone"];
+    assert_eq!(zones.as_array().unwrap().len(), 2, "{zones}");
+    let node = &zones[0]["children"][0];
+    assert_eq!(node["siblings"][0]["name"], "1", "{node}");
     assert_eq!(
-        before[0]["children"][0]["siblings"][0]["name"], "1",
-        "{before}"
+        node["allocations"],
+        serde_json::json!([{"consumer": "test/good/good", "requests": {"cpu": "500m"}}]),
+        "one pod that names a node that is not there costs itself"
+    );
+    assert!(
+        notices.texts().iter().any(|text| text.contains("test/bad")),
+        "{:?}",
+        notices.texts()
     );
     respond(answer, 200, "{}");
 
-    // The second socket goes offline: no tick asks for a report, the change does. All of its zone and every mention of it are left out, so
-    // that the API server takes them away from the only manager that ever applied them.
+    // The second socket goes offline, the pods end, kubelet's file is gone: no tick asks for a report, the change does. What is not there any
+    // more is left out, so that the API server takes it away from the only manager that ever applied it.
+    std::fs::remove_file(root.path().join("config.yaml")).unwrap();
+    pod_list.send_replace(Arc::new(PodIndex::from_iter([])));
     for (file, text) in [("node/online", "0\n"), ("cpu/online", "0\n")] {
         std::fs::write(root.path().join("sys/devices/system").join(file), text).unwrap();
     }
-    // The two lists are written one after the other: a look between them makes a report of its own.
+    // These are written one after the other: a look between them makes a report of its own.
     let mut after = serde_json::Value::Null;
-    for _ in 0..2 {
+    for _ in 0..4 {
         let (request, answer) = server.next().await;
-        after = zones(&request);
+        after = status(&request);
         respond(answer, 200, "{}");
-        if after[0]["children"][0]["attributes"][0]["value"] == "0" {
+        let node = &after["topologyZone"][0]["children"][0];
+        if node["attributes"][0]["value"] == "0" && node["siblings"].is_null() {
             break;
         }
     }
-    assert_eq!(after.as_array().unwrap().len(), 1, "{after}");
-    let node = &after[0]["children"][0];
-    assert_eq!(node["attributes"][0]["value"], "0", "{after}");
-    assert_eq!(node["siblings"], serde_json::Value::Null, "{after}");
+    assert_eq!(after["topologyPolicy"], serde_json::Value::Null, "{after}");
+    let zones = &after["topologyZone"];
+    assert_eq!(zones.as_array().unwrap().len(), 1, "{zones}");
+    let node = &zones[0]["children"][0];
+    assert_eq!(node["attributes"][0]["value"], "0", "{node}");
+    for gone in ["siblings", "allocations"] {
+        assert_eq!(node[gone], serde_json::Value::Null, "{node}");
+    }
     ticking.abort();
     stopping.cancel();
     task.await.unwrap().unwrap();

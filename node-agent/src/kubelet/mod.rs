@@ -61,6 +61,13 @@ impl Kubelet {
     }
 }
 
+/// How kubelet aligns pods, by its configuration file in its directory `dir` (a convention of kubeadm): the CNR's `topologyPolicy`. `None` where
+/// there is no such file, or it says what this version does not know.
+pub fn topology_policy(dir: &Path) -> Option<&'static str> {
+    let text = read(&dir.join("config.yaml")).ok()?;
+    config::topology_policy(&text).ok()?
+}
+
 /// A text that is not the state it should be.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {

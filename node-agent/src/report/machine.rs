@@ -1,14 +1,18 @@
 //! The zones of the report, built again when the machine or the pods changed.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use katalyst_core::cpu_set::CpuSet;
 use katalyst_crds::node::TopologyZone;
 
-use super::zones::{Consumer, ZoneInput, zones};
+use super::{
+    consumers::consumers,
+    zones::{ZoneInput, zones},
+};
 use crate::{
+    kubelet,
     notices::Notices,
     pods::PodIndex,
+    pools::PoolsView,
     topology::{self, Note, Sensed, Sensor},
 };
 
@@ -19,43 +23,58 @@ const NAMED: usize = 3;
 struct Built {
     sensed: Arc<Sensed>,
     pods: Arc<PodIndex>,
+    pools: Arc<PoolsView>,
     zones: Arc<Vec<TopologyZone>>,
+}
+
+/// The machine's part of the report.
+pub(super) struct Told {
+    /// The zones.
+    pub(super) zones: Arc<Vec<TopologyZone>>,
+    /// How kubelet aligns pods; `None` where its configuration cannot be read.
+    pub(super) policy: Option<&'static str>,
 }
 
 /// Keeps the zones.
 pub(super) struct Machine {
     sensor: Option<Sensor>,
+    kubelet: PathBuf,
     started: Instant,
     built: Option<Built>,
     notices: Notices,
 }
 
 impl Machine {
-    pub(super) fn new(sensor: Sensor, notices: Notices) -> Self {
+    /// `kubelet` is kubelet's directory.
+    pub(super) fn new(sensor: Sensor, kubelet: PathBuf, notices: Notices) -> Self {
         Self {
             sensor: Some(sensor),
+            kubelet,
             started: Instant::now(),
             built: None,
             notices,
         }
     }
 
-    /// The zones as of now. Reading the machine happens on a thread for blocking work: a driver's library can take seconds to answer.
-    pub(super) async fn zones(
+    /// The machine as of now. Reading it happens on a thread for blocking work: a driver's library can take seconds to answer.
+    pub(super) async fn tell(
         &mut self,
         pods: &Arc<PodIndex>,
-    ) -> Result<Arc<Vec<TopologyZone>>, tokio::task::JoinError> {
-        let sensed = self.look().await?;
+        pools: &Arc<PoolsView>,
+    ) -> Result<Told, tokio::task::JoinError> {
+        let (sensed, policy) = self.look().await?;
         if let Some(built) = &self.built
             && Arc::ptr_eq(&built.sensed, &sensed)
             && Arc::ptr_eq(&built.pods, pods)
+            && Arc::ptr_eq(&built.pools, pools)
         {
-            return Ok(built.zones.clone());
+            let zones = built.zones.clone();
+            return Ok(Told { zones, policy });
         }
         let (zones, problems) = zones(ZoneInput {
             sensed: &sensed,
-            reserved: &CpuSet::new(),
-            consumers: &consumers(pods),
+            reserved: &pools.reserved,
+            consumers: &consumers(pods, pools, &sensed.topology),
         });
         let mut notes = sensed.notes.clone();
         notes.extend(note(&problems));
@@ -64,24 +83,28 @@ impl Machine {
         self.built = Some(Built {
             sensed,
             pods: pods.clone(),
+            pools: pools.clone(),
             zones: zones.clone(),
         });
-        Ok(zones)
+        Ok(Told { zones, policy })
     }
 
-    async fn look(&mut self) -> Result<Arc<Sensed>, tokio::task::JoinError> {
+    async fn look(
+        &mut self,
+    ) -> Result<(Arc<Sensed>, Option<&'static str>), tokio::task::JoinError> {
         let Some(mut sensor) = self.sensor.take() else {
             // Only after a cancelled look: there is no other taker.
-            return Ok(Arc::default());
+            return Ok((Arc::default(), None));
         };
         let now = self.started.elapsed();
-        let (sensor, sensed) = tokio::task::spawn_blocking(move || {
+        let kubelet = self.kubelet.clone();
+        let (sensor, sensed, policy) = tokio::task::spawn_blocking(move || {
             let sensed = sensor.look(now);
-            (sensor, sensed)
+            (sensor, sensed, kubelet::topology_policy(&kubelet))
         })
         .await?;
         self.sensor = Some(sensor);
-        Ok(sensed)
+        Ok((sensed, policy))
     }
 }
 
@@ -95,9 +118,4 @@ fn note(problems: &[String]) -> Option<Note> {
         subject: "topology: allocations",
         text,
     })
-}
-
-/// The pods that hold a part of a zone.
-fn consumers(_pods: &PodIndex) -> Vec<Consumer> {
-    Vec::new()
 }

@@ -1,8 +1,9 @@
 //! The report: the agent's half of the node's CustomNodeResource, by server-side apply.
 //!
-//! `status` and `zones` build it (pure), `pacing` says when it is due (pure), `publish` sends it, `offer` watches the other half for what the
+//! `status`, `zones` and `consumers` build it (pure), `pacing` says when it is due (pure), `publish` sends it, `offer` watches the other half for what the
 //! controller offers.
 
+mod consumers;
 mod machine;
 mod offer;
 mod pacing;

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    machine::Machine,
+    machine::{Machine, Told},
     pacing::{Pacing, Reported},
     status::{AgentIdentity, report_status},
 };
@@ -31,6 +31,7 @@ use crate::{
     metrics::AgentMetrics,
     notices::Notices,
     pods::PodIndex,
+    pools::PoolsView,
     reflex::Snapshot,
     topology::{Sensor, devices::gpu},
 };
@@ -56,6 +57,10 @@ pub struct Publisher {
     pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Reports wait for the first list of pods: without it batch would count as service.
     pub pods: watch::Receiver<Arc<PodIndex>>,
+    /// The pools' plan, for what pods hold of zones.
+    pub pools: watch::Receiver<Arc<PoolsView>>,
+    /// kubelet's directory.
+    pub kubelet: PathBuf,
     /// When a report last arrived.
     pub arrived: watch::Sender<Option<Instant>>,
     /// Notices.
@@ -71,7 +76,7 @@ pub async fn publish(
 ) -> Result<(), BoxError> {
     let api: Api<CustomNodeResource> = Api::all(publisher.client.clone());
     let sensor = Sensor::new(publisher.root.clone(), gpu::library());
-    let mut machine = Machine::new(sensor, publisher.notices.clone());
+    let mut machine = Machine::new(sensor, publisher.kubelet.clone(), publisher.notices.clone());
     let mut last: Option<(Reported, Instant)> = None;
     let mut attempts = BACKOFF.start();
     let mut not_before = Instant::now();
@@ -94,7 +99,8 @@ pub async fn publish(
         if !pods.synced || too_soon || Instant::now() < not_before {
             continue;
         }
-        let zones = machine.zones(&pods).await?;
+        let pools = publisher.pools.borrow().clone();
+        let Told { zones, policy } = machine.tell(&pods, &pools).await?;
         let notices: Vec<String> = publisher
             .notices
             .texts()
@@ -116,6 +122,7 @@ pub async fn publish(
             Timestamp::now(),
             &snapshot,
             zones.to_vec(),
+            policy,
             &publisher.agent,
             notices,
         );

@@ -28,16 +28,18 @@ pub struct AgentIdentity {
     pub started: Timestamp,
 }
 
-/// The agent's half of the status. What it leaves out, the controller owns (and `topologyPolicy`, which is kubelet's to tell).
+/// The agent's half of the status. What it leaves out, the controller owns.
 pub fn report_status(
     now: Timestamp,
     snapshot: &Snapshot,
     zones: Vec<TopologyZone>,
+    topology_policy: Option<&str>,
     agent: &AgentIdentity,
     notices: Vec<String>,
 ) -> CustomNodeResourceStatus {
     CustomNodeResourceStatus {
         topology_zone: zones,
+        topology_policy: topology_policy.map(str::to_owned),
         node_metric_status: Some(NodeMetricStatus {
             update_time: Some(Time(now)),
             node_metric: Some(NodeMetric {
@@ -172,6 +174,7 @@ mod tests {
             Timestamp::UNIX_EPOCH,
             &snapshot(),
             vec![TopologyZone::default()],
+            Some("RestrictedPodLevel"),
             &agent,
             vec!["psi: none".to_owned()],
         );
@@ -198,5 +201,6 @@ mod tests {
         assert_eq!(metric["reclaimedCeiling"]["cpu"], "2");
         assert_eq!(metric["agent"]["notices"][0], "psi: none");
         assert_eq!(json["topologyZone"].as_array().unwrap().len(), 1);
+        assert_eq!(json["topologyPolicy"], "RestrictedPodLevel");
     }
 }

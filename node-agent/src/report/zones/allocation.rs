@@ -1,7 +1,8 @@
 //! What pods hold of zones.
 //!
-//! A pod that is bound to NUMA nodes holds its requests on them: on each node the CPUs of its own that lie there, where it has CPUs of its own, else an
-//! equal part; memory in equal parts. The parts add up to the request exactly. A pod without a binding holds no zone: its use is the node's affair.
+//! A pod that is bound to NUMA nodes holds its requests on them: CPU in proportion to the planned CPUs that lie on each, where there is a plan, else in
+//! equal parts; memory in equal parts. The parts add up to the request exactly. A dedicated pod without binding holds its CPUs where they lie. A pod
+//! that shares holds no zone: its use is the node's affair.
 
 use std::collections::BTreeMap;
 
@@ -33,9 +34,9 @@ pub struct Consumer {
     pub nodes: Vec<u32>,
     /// Its request of CPU.
     pub cpu: Millicpu,
-    /// Its request of memory.
+    /// Its request of memory; zero where its memory is not bound.
     pub memory: Bytes,
-    /// CPUs that are its own.
+    /// CPUs it runs on by plan.
     pub own_cpus: CpuSet,
     /// GPUs or parts of them.
     pub gpus: Vec<GpuShare>,
@@ -99,10 +100,13 @@ impl Taken {
         let cpu = parts(consumer.cpu.get(), &own);
         let memory = parts(consumer.memory.get(), &vec![1; nodes.len()]);
         for ((node, cpu), memory) in nodes.into_iter().zip(cpu).zip(memory) {
-            let list = machine_list(&Reclaimed {
+            let mut list = machine_list(&Reclaimed {
                 cpu: Millicpu::new(cpu),
                 memory: Bytes::new(memory),
             });
+            if consumer.memory == Bytes::ZERO {
+                list.remove(resource::MEMORY);
+            }
             self.numa
                 .entry(node)
                 .or_default()
