@@ -4,7 +4,7 @@
 //! pod), the agent with the flags it is installed with, its CPU time and resident memory over half a minute. Beside it, over the same groups, a bare walk as
 //! cAdvisor does one: every file of every pod and container opened, read, parsed and closed, once a second.
 //!
-//! **Surge.** Batch that burns CPU under its quota, then threads that burn in a service; the time until the batch pod's quota is lower, with the API server gone.
+//! **Surge.** An idle batch pod whose quota is the ceiling, then threads that burn in a service; the time until the quota is lower, with the API server gone.
 //! Read from the kernel's file every 5 ms.
 
 use std::{
@@ -249,7 +249,6 @@ fn thread_seconds() -> f64 {
 }
 
 fn surges(stage: &Stage<'_>) -> Outcome {
-    let cpus = stage.place.cpus.len();
     // The API server is the stage's; a second one, for this agent alone, goes away.
     let mut api = Api::start("node")?;
     api.write_kubeconfig(&stage.directory.join("kubeconfig"))?;
@@ -260,7 +259,8 @@ fn surges(stage: &Stage<'_>) -> Outcome {
     for spec in [&specs.0, &specs.1] {
         api.put(spec.object("node"));
     }
-    let batch = stage.start_pod(&specs.0, Kind::Burn { threads: cpus })?;
+    // It sleeps, so that its quota is the ceiling: one that burns is given what it can use, and on a machine with other work that is less.
+    let batch = stage.start_pod(&specs.0, Kind::Sleep)?;
     let service = stage.start_pod(&specs.1, Kind::Sleep)?;
     let mut agent = installed(stage).start()?;
     agent.wait_sampled(stage.limit(30))?;
