@@ -27,6 +27,8 @@ pub struct Asks {
     pub numa_exclusive: bool,
     /// NUMA nodes that the scheduler chose.
     pub numa_bind_result: Option<NumaSet>,
+    /// How many cores its weight stands for, where it says so.
+    pub weight_demand_cores: Option<f64>,
     /// Devices that the scheduler chose.
     pub devices: Option<DeviceAllocation>,
     /// When the object was made.
@@ -68,6 +70,7 @@ impl Asks {
             numa_binding: qos.memory.numa_binding,
             numa_exclusive: qos.memory.numa_exclusive,
             numa_bind_result: qos.direct.numa_bind_result.clone(),
+            weight_demand_cores: qos.direct.cpu_weight_demand_cores,
             devices,
             ..Self::default()
         }

@@ -1,7 +1,7 @@
 //! CPU pools on this node: from pods and kernel to a plan of `katalyst_core::pools`, and from the plan to cpusets.
 //!
 //! `inputs` gathers what the plan follows from (pods as the API server knows them, kubelet's own managers, what groups hold), `settings`
-//! turns the plan into file contents (both pure), `run` is the loop, `view` what others see, `placer` answers the container runtime, `devices` finds
+//! turns the plan into file contents (pure), `time` does for weight, quota and burst, `run` is the loop, `view` what others see, `placer` answers the container runtime, `devices` finds
 //! device nodes.
 //!
 //! The set is written into the pod's own group, where containers inherit it, so that it is there before the first container is, and into
@@ -15,6 +15,7 @@ mod metrics;
 mod placer;
 mod run;
 mod settings;
+mod time;
 mod view;
 
 pub use config::PoolsConfig;

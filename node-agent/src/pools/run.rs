@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::Path,
     sync::Arc,
     time::Instant,
 };
@@ -24,6 +25,7 @@ use super::{
     inputs::{PodFacts, Seen, current, groups_of, kubelet_cpus, pool_pod, read_set, taking_part},
     metrics::PoolMetrics,
     settings::{Node, Place, is_restricted, settings},
+    time::{self, TimeInput},
     view::{Nodes, PlacedPod, PoolsView, RefusedPod},
 };
 use crate::{
@@ -181,7 +183,7 @@ impl Pools {
         let execution = executor.execute(
             &located.hierarchy,
             Purpose::Pools,
-            pass.settings(executor, &plan),
+            pass.settings(executor, &plan, usage),
         );
         self.troubled = !execution.problems.is_empty();
         for change in execution.changes.iter().filter(|_| execution.acted) {
@@ -370,7 +372,12 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Contents of files.
-    fn settings(&self, executor: &Executor, plan: &PoolPlan) -> Vec<Setting> {
+    fn settings(
+        &self,
+        executor: &Executor,
+        plan: &PoolPlan,
+        usage: Option<&Usage>,
+    ) -> Vec<Setting> {
         let node = Node {
             version: self.hierarchy.version(),
             everyone: self.everyone,
@@ -405,12 +412,24 @@ impl Pass<'_> {
                 memory_is_kubelets: memory
                     .is_some_and(|memory| memory.pods.contains_key(uid.as_str())),
             };
-            all.extend(settings(&node, &place, |group, knob| {
-                executor.records().old(group, knob).is_some()
-            }));
+            let recorded = |group: &Path, knob| executor.records().old(group, knob).is_some();
+            all.extend(settings(&node, &place, recorded));
+            let input = TimeInput {
+                info: seen.info,
+                group: &dir.relative,
+                reason: plan.reasons.get(uid.as_str()).copied(),
+                utilisation: usage.map(busy_percent),
+            };
+            all.extend(time::settings(self.hierarchy, &input, recorded));
         }
         all
     }
+}
+
+/// Percent of the machine's CPUs that is busy.
+fn busy_percent(usage: &Usage) -> f64 {
+    let capacity = usage.capacity.cpu.get().max(1);
+    usage.machine.cpu.get() as f64 / capacity as f64 * 100.0
 }
 
 /// CPUs that running pods gained or lost.
@@ -457,6 +476,6 @@ fn pods_of(index: &PodIndex) -> u64 {
 }
 
 /// A path below the root, given as an absolute one.
-fn relative(path: &std::path::Path) -> &std::path::Path {
+fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }

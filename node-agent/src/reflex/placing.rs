@@ -3,7 +3,6 @@
 use super::{inbox::Turn, locate::Located, tick::Reflex};
 use crate::{
     cgroup::PodUid,
-    hold::Knob,
     pods::{PodIndex, PodInfo},
     pools::Pools,
     sample::Usage,
@@ -29,8 +28,10 @@ impl Reflex {
             }
             Some(_) => {}
             None => {
-                self.executor
-                    .put_back(&located.hierarchy, |_, knob| !Knob::is_limit(knob));
+                let known = &self.known;
+                self.executor.put_back(&located.hierarchy, |record, knob| {
+                    !knob.is_limit() || !known.contains(&record.pod)
+                });
             }
         }
     }
