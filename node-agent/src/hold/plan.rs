@@ -173,13 +173,19 @@ impl Planner<'_> {
                     .to_owned()
             }
         };
-        if knob.same(&current, &to) {
-            return;
-        }
-        if let (Wanted::Value(_), Some(lost)) =
-            (&setting.wanted, knob.loses(self.hierarchy.version()))
-        {
+        let changes = !knob.same(&current, &to);
+        // A value of an earlier run whose records were lost took the other file's value with it, then.
+        let took =
+            self.untrusted.contains(&setting.pod) && !knob.same(&current, setting.default_text());
+        if let (Wanted::Value(_), Some(lost), true) = (
+            &setting.wanted,
+            knob.loses(self.hierarchy.version()),
+            changes || took,
+        ) {
             self.note_lost(&setting, lost);
+        }
+        if !changes {
+            return;
         }
         self.plan.changes.push(Change {
             pod: setting.pod,
@@ -303,6 +309,18 @@ mod tests {
             writes(&plan),
             ["b/cpu.max=10000 100000", "a/cpu.max=90000 100000"]
         );
+    }
+
+    #[test]
+    fn lost_records_give_the_default_also_of_the_weight_that_idle_took() {
+        let (_root, hierarchy) = v2(&[("a/cpu.idle", "1\n"), ("a/cpu.weight", "0\n")]);
+        let settings = || vec![setting("a", Knob::CpuIdle, "1")];
+        let plan = planned(&hierarchy, &Records::in_memory(), &["a"], settings());
+        assert!(plan.changes.is_empty(), "{:?}", plan.changes);
+        assert_eq!(remembered(&plan), ["a/cpu.idle=0", "a/cpu.weight=1"]);
+        // Somebody else's idle pod is as it was.
+        let plan = planned(&hierarchy, &Records::in_memory(), &[], settings());
+        assert!(plan.remember.is_empty(), "{:?}", plan.remember);
     }
 
     #[test]
