@@ -138,20 +138,22 @@ impl Agent {
 
     /// Waits until it has sampled and held once.
     pub fn wait_sampled(&mut self, limit: Duration) -> Result<Value, String> {
-        wait_until("a sample of the agent", limit, || {
+        let sampled = wait_until("a sample of the agent", limit, || {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended: {status}"));
+                return Ok(Err(format!(
+                    "the agent ended before its first sample: {status}"
+                )));
             }
             let state = self.state()?;
             match state.get("snapshot") {
-                None | Some(Value::Null) => Err(format!(
-                    "no snapshot yet; notices {}",
-                    state.get("notices").unwrap_or(&Value::Null)
-                )),
-                Some(_) => Ok(state),
+                None | Some(Value::Null) => {
+                    let notices = state.get("notices").unwrap_or(&Value::Null);
+                    Err(format!("no snapshot yet; notices {notices}"))
+                }
+                Some(_) => Ok(Ok(state)),
             }
-        })
-        .map_err(|error| format!("{error}\n{}", self.log_tail()))
+        });
+        sampled.and_then(|ended_or_state| ended_or_state)
     }
 
     /// Notices in force.

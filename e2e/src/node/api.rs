@@ -4,7 +4,6 @@
 
 use std::{
     convert::Infallible,
-    fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,6 +18,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::watch};
+
+use super::tree::write;
 
 const CNR: &str = "/apis/node.katalyst.kubewharf.io/v1alpha1/customnoderesources";
 
@@ -102,16 +103,19 @@ impl Api {
         Ok(())
     }
 
-    /// Writes a kubeconfig for it.
+    /// Writes a kubeconfig for it, and beside it a certificate authority: without one the agent's client asks for the system's, even where nothing is encrypted, and
+    /// a bare machine has none.
     pub fn write_kubeconfig(&self, path: &Path) -> Result<(), String> {
+        let authority = rcgen::generate_simple_self_signed(vec!["nobody".to_owned()])
+            .map_err(|error| format!("a certificate authority: {error}"))?;
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "x",
-            "clusters": [{"name": "x", "cluster": {"server": format!("http://{}", self.address)}}],
+            "clusters": [{"name": "x", "cluster": {"server": format!("http://{}", self.address), "certificate-authority": "ca.crt"}}],
             "users": [{"name": "x", "user": {}}],
             "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x", "namespace": "scenarios"}}],
         });
-        fs::write(path, config.to_string())
-            .map_err(|error| format!("write {}: {error}", path.display()))
+        write(&path.with_file_name("ca.crt"), &authority.cert.pem())?;
+        write(path, &config.to_string())
     }
 
     /// Adds a pod, or replaces the one with its UID.

@@ -25,7 +25,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 fn crash(stage: &Stage<'_>) -> Outcome {
-    let mut pods = vec![
+    let mut pods = [
         stage.start_pod(&PodSpec::reclaimed("batch-a", 1000, 64), Kind::Sleep)?,
         stage.start_pod(&PodSpec::reclaimed("batch-b", 500, 96), Kind::Sleep)?,
         stage.start_pod(&PodSpec::service("service", 200, 64), Kind::Sleep)?,
@@ -66,6 +66,8 @@ pub(super) fn every_step(stage: &Stage<'_>, pods: &mut [Pod]) -> Outcome {
     let mut partial = BTreeSet::new();
     for step in 0..MOST_STEPS {
         if !crash_at(stage, step, &before, &plan)? {
+            stage.agent().restore()?;
+            all_back(&before, stage)?;
             for pod in pods.iter_mut() {
                 pod.lives()?;
             }

@@ -169,12 +169,12 @@ fn ceiling(stage: &Stage<'_>) -> Outcome {
     let before = stage.tree.values();
     let agent = stage.start_agent()?;
     let limit = stage.limit(10);
-    let quotas = wait_until("limits", limit, || held(stage, &agent, &cast.batch))?;
+    wait_until("limits", limit, || held(stage, &agent, &cast.batch))?;
     // For some ticks: nothing else is ever written, and the sum stays under the ceiling.
     stays("the other groups", stage.limit(3), || {
         foreign(&before, stage, &cast.batch)
     })?;
-    wait_until("limits after some ticks", limit, || {
+    let quotas = wait_until("limits after some ticks", limit, || {
         held(stage, &agent, &cast.batch)
     })?;
     cast.lives()?;

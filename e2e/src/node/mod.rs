@@ -5,7 +5,7 @@
 //! own ([`agent`]). A scenario gets a [`stage`] and judges by kernel files and process state, never by the agent's word alone; what the machine offers is read by
 //! [`place`], other code than the agent's. [`suite`] runs them: on the machine at hand ([`host`]) in groups of their own, or in virtual machines ([`machines`]).
 //!
-//! Scenarios: [`holding`], [`crash`], [`machine`].
+//! Scenarios: `machine`, `holding`, `crash`, `pools`, `numa`.
 
 pub mod agent;
 pub mod api;
@@ -16,8 +16,10 @@ pub mod http;
 pub mod layout;
 mod machine;
 pub mod machines;
+mod numa;
 pub mod place;
 pub mod pod;
+mod pools;
 pub mod stage;
 pub mod suite;
 pub mod tree;

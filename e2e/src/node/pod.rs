@@ -9,6 +9,9 @@ use super::layout::Class;
 /// Annotation with the quality-of-service level.
 const QOS_LEVEL: &str = "katalyst.kubewharf.io/qos_level";
 
+/// When every pod was created and started: long ago, so that nothing treats it as new.
+const CREATED: &str = "2026-01-01T00:00:00Z";
+
 /// What a pod asks for.
 #[derive(Debug, Clone)]
 pub struct PodSpec {
@@ -154,9 +157,9 @@ impl PodSpec {
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": self.name, "namespace": "scenarios", "uid": self.uid(), "annotations": self.annotations},
+            "metadata": {"name": self.name, "namespace": "scenarios", "uid": self.uid(), "creationTimestamp": CREATED, "annotations": self.annotations},
             "spec": {"nodeName": node, "containers": (0..self.containers.max(1)).map(container).collect::<Vec<_>>()},
-            "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "qosClass": match self.class() {
+            "status": {"phase": "Running", "startTime": CREATED, "qosClass": match self.class() {
                 Class::Guaranteed => "Guaranteed",
                 Class::Burstable => "Burstable",
                 Class::BestEffort => "BestEffort",

@@ -117,6 +117,8 @@ impl<'a> Stage<'a> {
             format!("--node-name={NODE}"),
             format!("--kubeconfig={}", file("kubeconfig")),
             format!("--state-dir={}", file("state")),
+            format!("--kubelet-root-dir={}", file("kubelet")),
+            "--pools-interval=1s".to_owned(),
             "--log-level=debug,hyper=info,tower=info,kube=info".to_owned(),
             "--report-min-interval=1s".to_owned(),
         ];
