@@ -234,12 +234,23 @@ impl Tree {
     }
 
     /// What every knob of every group holds: for "nothing was touched" and "everything is back".
+    ///
+    /// A set of version 2 that lists all there is reads as empty, which means the same: the kernel takes no empty set from a group with processes (ENOSPC),
+    /// so nobody can put back the one that the group was born with.
     pub fn values(&self) -> BTreeMap<String, String> {
         let mut values = BTreeMap::new();
         for group in self.groups() {
             for knob in KNOBS {
                 // A file that this version or kernel does not have, or whose group has just gone.
-                if let Ok(value) = self.read(&group, knob) {
+                if let Ok(mut value) = self.read(&group, knob) {
+                    if self.version == Version::V2
+                        && knob.starts_with("cpuset.")
+                        && self
+                            .read(Path::new(""), &format!("{knob}.effective"))
+                            .is_ok_and(|all| all == value)
+                    {
+                        value.clear();
+                    }
                     values.insert(format!("{}/{knob}", group.display()), value);
                 }
             }

@@ -173,7 +173,8 @@ impl Planner<'_> {
                     .to_owned()
             }
         };
-        let changes = !knob.same(&current, &to);
+        let hidden = setting.wanted == Wanted::Old && self.hides_weight(&setting);
+        let changes = hidden || !knob.same(&current, &to);
         // A value of an earlier run whose records were lost took the other file's value with it, then.
         let took =
             self.untrusted.contains(&setting.pod) && !knob.same(&current, setting.default_text());
@@ -194,6 +195,17 @@ impl Planner<'_> {
             from: current,
             to,
         });
+    }
+
+    /// Whether the file shows the weight of an idle group: the least there is, while the group comes back from idle with the kernel's default. A best-effort
+    /// pod's own weight is the least too, so the two look alike and mean different things.
+    fn hides_weight(&self, setting: &Setting) -> bool {
+        let idle = self
+            .hierarchy
+            .dir(Knob::CpuIdle.controller(), &setting.group)
+            .join(Knob::CpuIdle.file());
+        matches!(setting.knob, Knob::CpuShares | Knob::CpuWeight)
+            && file::read(&idle).is_ok_and(|text| text.trim() == "1")
     }
 
     /// The value that the kernel loses with this write.
@@ -321,6 +333,18 @@ mod tests {
         // Somebody else's idle pod is as it was.
         let plan = planned(&hierarchy, &Records::in_memory(), &[], settings());
         assert!(plan.remember.is_empty(), "{:?}", plan.remember);
+    }
+
+    #[test]
+    fn the_weight_of_an_idle_group_is_written_though_it_looks_right() {
+        let (_root, hierarchy) = v2(&[("a/cpu.idle", "1\n"), ("a/cpu.weight", "1\n")]);
+        let mut records = Records::in_memory();
+        for (knob, old) in [(Knob::CpuIdle, "0"), (Knob::CpuWeight, "1")] {
+            records.remember(&PodUid::new("a"), Path::new("a"), knob, old);
+        }
+        let settings = records.settings(|_, _| true);
+        let plan = planned(&hierarchy, &records, &[], settings);
+        assert_eq!(writes(&plan), ["a/cpu.idle=0", "a/cpu.weight=1"]);
     }
 
     #[test]
