@@ -1,7 +1,6 @@
 //! CPUs and memory nodes of pods, told by the pods themselves: the first process of each container prints what it saw before anything else,
 //! and again whenever it changes (`katalyst-workload seen`).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use katalyst_core::cpu_set::CpuSet;
@@ -13,7 +12,7 @@ use super::{Outcome, Scenario, Verdict, World, faults};
 use crate::kubectl::wait_for;
 use crate::workload::seen::Line;
 
-const NO_MACHINE: &str = "the cluster has no virtual-machine node (start it with VMS=1)";
+const KIND: &str = "kind's nodes share one kernel, and so each other's CPUs";
 /// The reconciler's interval with room for a busy machine of two CPUs that also runs the API server.
 const RECONCILED: Duration = Duration::from_secs(30);
 
@@ -41,6 +40,43 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 const OWN: &str = "placed-own";
 const AMONG: &str = "placed-among";
 const BATCH: &str = "placed-batch";
+
+/// Where the dedicated pod goes.
+struct Place {
+    node: String,
+    /// What it asks for.
+    cpus: &'static str,
+    /// NUMA node.
+    numa: &'static str,
+}
+
+impl Place {
+    /// The second NUMA node of a virtual machine where there is one, else one CPU of the host.
+    fn of(world: &World) -> Result<Self, String> {
+        Ok(match world.machine_node()? {
+            Some(node) => Self {
+                node,
+                cpus: "2",
+                numa: "1",
+            },
+            None => Self {
+                node: world.main_node()?,
+                cpus: "1",
+                numa: "0",
+            },
+        })
+    }
+
+    /// Whether the dedicated pod has what it asked for, and the others none of it.
+    fn holds(&self, own: &CpuSet, mems: &str, others: [&CpuSet; 2]) -> bool {
+        own.len().to_string() == self.cpus
+            && mems == self.numa
+            && (self.numa == "0" || own.to_string() == "2-3")
+            && others
+                .iter()
+                .all(|set| !set.is_empty() && set.intersection(own).is_empty())
+    }
+}
 
 fn apply(world: &World, pod: &Value) -> Result<(), String> {
     world
@@ -166,38 +202,31 @@ fn remove_all(world: &World, names: &[&str]) -> Result<(), String> {
 }
 
 fn placed_from_the_start(world: &World) -> Outcome {
-    let Some(node) = world.machine_node()? else {
-        return Ok(Verdict::Skipped(NO_MACHINE.into()));
-    };
-    wait_hooked(world, &node)?;
-    world.wait_offer(&node, 100)?;
+    if world.kind {
+        return Ok(Verdict::Skipped(KIND.into()));
+    }
+    let place = Place::of(world)?;
+    let node = &place.node;
+    wait_hooked(world, node)?;
+    world.wait_offer(node, 100)?;
     // In this order: a dedicated pod that comes later rightly shrinks the others.
-    apply(world, &own(&node, "2", "1"))?;
+    apply(world, &own(node, place.cpus, place.numa))?;
     world.wait_running(OWN)?;
-    apply(world, &among(AMONG, &node))?;
-    apply(world, &batch(BATCH, &node))?;
+    apply(world, &among(AMONG, node))?;
+    apply(world, &batch(BATCH, node))?;
     world.wait_running(AMONG)?;
     world.wait_running(BATCH)?;
     // Several rounds of the reconciler.
     std::thread::sleep(RECONCILED);
-    let (own, own_mems) = steady(world, OWN)?;
+    let (own, mems) = steady(world, OWN)?;
     let (among, _) = steady(world, AMONG)?;
     let (batch, _) = steady(world, BATCH)?;
-    if own.to_string() != "2-3" || own_mems != "1" {
-        return Err(format!(
-            "the dedicated pod has cpus {own} and mems {own_mems}, not 2-3 and 1"
-        ));
+    let seen = format!("dedicated cpus {own} mems {mems}, shared {among}, reclaimed {batch}");
+    if !place.holds(&own, &mems, [&among, &batch]) {
+        return Err(format!("not where they belong: {seen}"));
     }
-    for (name, set) in [(AMONG, &among), (BATCH, &batch)] {
-        if set.is_empty() || !set.intersection(&own).is_empty() {
-            return Err(format!("{name} has cpus {set}, the dedicated pod {own}"));
-        }
-    }
-    let adjusted = hook(world, &node)?["adjusted"].clone();
     remove_all(world, &[OWN, AMONG, BATCH])?;
-    Ok(Verdict::Shown(format!(
-        "one line each: dedicated cpus {own} mems {own_mems}, shared {among}, reclaimed {batch}; {adjusted} containers adjusted"
-    )))
+    Ok(Verdict::Shown(format!("{node}, one line each: {seen}")))
 }
 
 fn placed_through_restarts(world: &World) -> Outcome {
@@ -287,17 +316,19 @@ fn switch(world: &World, setting: &str) -> Result<(), String> {
 }
 
 fn placed_without_nri(world: &World) -> Outcome {
-    let Some(node) = world.machine_node()? else {
-        return Ok(Verdict::Skipped(NO_MACHINE.into()));
-    };
+    if world.kind {
+        return Ok(Verdict::Skipped(KIND.into()));
+    }
+    let place = Place::of(world)?;
     switch(world, "KATALYST_NRI=false")?;
-    let shown = unhooked(world, &node);
+    let shown = unhooked(world, &place);
     switch(world, "KATALYST_NRI-")?;
-    wait_hooked(world, &node)?;
+    wait_hooked(world, &place.node)?;
     Ok(Verdict::Shown(shown?))
 }
 
-fn unhooked(world: &World, node: &str) -> Result<String, String> {
+fn unhooked(world: &World, place: &Place) -> Result<String, String> {
+    let node = place.node.as_str();
     let state = hook(world, node)?;
     if !state.is_null() {
         return Err(format!(
@@ -305,7 +336,7 @@ fn unhooked(world: &World, node: &str) -> Result<String, String> {
         ));
     }
     world.wait_offer(node, 100)?;
-    apply(world, &own(node, "2", "1"))?;
+    apply(world, &own(node, place.cpus, place.numa))?;
     world.wait_running(OWN)?;
     apply(world, &among(AMONG, node))?;
     apply(world, &batch(BATCH, node))?;
@@ -324,15 +355,12 @@ fn unhooked(world: &World, node: &str) -> Result<String, String> {
             told(&among),
             told(&batch)
         );
-        let apart = [&among, &batch]
-            .into_iter()
-            .map(|line| Ok(cpus(line)?.intersection(&cpus(&own)?).is_empty()))
-            .collect::<Result<BTreeSet<bool>, String>>()?;
-        if own.seen.cpus == "2-3" && own.seen.mems == "1" && !apart.contains(&false) {
-            Ok(story)
-        } else {
-            Err(story)
-        }
+        let held = place.holds(
+            &cpus(&own)?,
+            &own.seen.mems,
+            [&cpus(&among)?, &cpus(&batch)?],
+        );
+        if held { Ok(story) } else { Err(story) }
     })?;
     let first = lines(world, OWN)?.first().map(told).unwrap_or_default();
     remove_all(world, &[OWN, AMONG, BATCH])?;
