@@ -6,7 +6,7 @@
 //! budget ends and no further: its pods are known from the API server as well, and new containers are waiting.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -119,7 +119,10 @@ fn put(placer: &dyn Placer, question: Question, deadline: Instant) -> Option<Ans
             Some(Answer::Adjustment(Box::new(adjustment)))
         }
         Question::Everything(pods, containers) => {
-            for pod in pods.values().take_while(|_| !late()) {
+            // A sandbox without a container is mostly that of a pod that ended, and waits to be collected.
+            let inhabited: BTreeSet<&String> = containers.iter().map(|(id, _)| id).collect();
+            let pods_told = pods.values().filter(|pod| inhabited.contains(&pod.id));
+            for pod in pods_told.take_while(|_| !late()) {
                 placer.sandbox(pod);
             }
             let adjustments = containers
@@ -233,6 +236,6 @@ mod tests {
             .map(|(container, _)| container.id.as_str())
             .collect();
         assert_eq!(ids, ["b1"]);
-        assert_eq!(double.seen(), ["sandbox a", "sandbox b", "running b1"]);
+        assert_eq!(double.seen(), ["sandbox b", "running b1"]);
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// (`--nri-budget`) is answered without it, and the late result is dropped. Calls come from several threads, those of one pod in the order of the runtime's events.
 pub trait Placer: Send + Sync + 'static {
     /// A pod's sandbox is about to run, or was found when the plugin connected: make room and hold it. Not every pod found is told (a long
-    /// list ends with its budget); the API server's watch tells the same.
+    /// list ends with its budget, and a sandbox without a container is left out); the API server's watch tells the same.
     fn sandbox(&self, pod: &Sandbox);
 
     /// A container is about to be created.
