@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::cpu_set::CpuSet;
 use crate::pools::{
-    PodCpus, PodReason, PoolInput, PoolKind, PoolParams, PoolPlan, PoolPod, PoolReason, names,
-    plan_pools,
+    PodCpus, PodReason, Pool, PoolInput, PoolKind, PoolParams, PoolPlan, PoolPod, PoolReason,
+    names, plan_pools,
 };
 use crate::qos::{CpuWishes, Level, NumaSet, NumaWish};
 use crate::topology::Topology;
@@ -415,6 +415,13 @@ impl World {
                 "{requested} millicpu are requested of {shared}"
             );
         }
+        // Where nothing is left for the default pool, it and those together with it are on everybody's.
+        let nothing_left = plan.pools[names::SHARE].reason == PoolReason::Overlap;
+        let runs_with_others = |pool: &Pool| match pool.reason {
+            PoolReason::Overlap => true,
+            PoolReason::Together => nothing_left,
+            _ => false,
+        };
         for (name, pool) in &plan.pools {
             let apart = matches!(pool.kind, PoolKind::Named | PoolKind::NumaShared)
                 && !matches!(
@@ -432,7 +439,7 @@ impl World {
                     let shares = matches!(
                         theirs.kind,
                         PoolKind::Named | PoolKind::NumaShared | PoolKind::Shared
-                    ) && theirs.reason != PoolReason::Overlap;
+                    ) && !runs_with_others(theirs);
                     prop_assert!(
                         !shares || name == other || pool.cpus.is_disjoint(&theirs.cpus),
                         "{name} and {other} meet"
@@ -459,7 +466,7 @@ pub(super) fn placed(plan: &PoolPlan) -> Vec<(&String, String, Option<String>)> 
 }
 
 /// The same, of what has to be found again after a lost state. Where pods of several pools warm up at once, the kernel does not tell which CPUs are whose: then only
-/// pods with something of their own.
+/// dedicated pods.
 pub(super) fn settled(plan: &PoolPlan) -> Vec<(&String, String, Option<String>)> {
     let warming: BTreeSet<&str> = plan
         .pods
@@ -472,7 +479,12 @@ pub(super) fn settled(plan: &PoolPlan) -> Vec<(&String, String, Option<String>)>
         .collect();
     let mut all = placed(plan);
     all.retain(|(uid, ..)| match plan.reasons[*uid] {
-        PodReason::DedicatedKept | PodReason::DedicatedNew | PodReason::NumaShared => true,
+        PodReason::DedicatedKept | PodReason::DedicatedNew => true,
+        // A pool for which nothing was left holds what plain pods hold, which is no evidence.
+        PodReason::NumaShared => {
+            let pool = &plan.pools[&plan.pods[*uid].pool];
+            warming.len() <= 1 && pool.reason != PoolReason::Overlap
+        }
         PodReason::RampUp | PodReason::Refused => false,
         _ => warming.len() <= 1,
     });
