@@ -262,6 +262,16 @@ impl Records {
         self.state.groups.values().any(|record| &record.pod == pod)
     }
 
+    /// Pods with a record of one of these files.
+    pub fn pods_with(&self, which: impl Fn(Knob) -> bool) -> BTreeSet<&PodUid> {
+        self.state
+            .groups
+            .values()
+            .filter(|record| record.old.keys().any(|knob| which(*knob)))
+            .map(|record| &record.pod)
+            .collect()
+    }
+
     /// Pods that have a record.
     pub fn pods(&self) -> BTreeSet<&PodUid> {
         self.state

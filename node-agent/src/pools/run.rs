@@ -69,6 +69,9 @@ pub struct Pools {
     /// A pod of the last pass had no group yet.
     waiting: bool,
     troubled: bool,
+    /// Pods that ran before records began, and whose sets a pass has brought to what they should be: nothing of an earlier run is left in them, and
+    /// their groups need not be listed at each pass.
+    settled: BTreeSet<PodUid>,
 }
 
 impl Pools {
@@ -94,6 +97,7 @@ impl Pools {
             pods_seen: 0,
             waiting: false,
             troubled: false,
+            settled: BTreeSet::new(),
         }
     }
 
@@ -173,7 +177,11 @@ impl Pools {
             .clone()
             .or_else(|| kubelet.reserved.clone())
             .unwrap_or_default();
+        self.settled
+            .retain(|uid| pods.iter().any(|seen| &seen.info.uid == uid));
+        let settled = std::mem::take(&mut self.settled);
         let pass = Pass {
+            settled: &settled,
             hierarchy: &located.hierarchy,
             kubelet: &kubelet,
             everyone: &everyone,
@@ -186,6 +194,11 @@ impl Pools {
             pass.settings(executor, &plan, usage),
         );
         self.troubled = !execution.problems.is_empty();
+        self.settled = if execution.acted && !self.troubled {
+            pass.with_groups(executor)
+        } else {
+            settled.clone()
+        };
         for change in execution.changes.iter().filter(|_| execution.acted) {
             tracing::info!(pod = %change.pod, group = %change.group.display(), file = change.knob.file(), from = change.from, to = change.to.trim(), "pool");
         }
@@ -364,6 +377,7 @@ impl Pools {
 
 /// What one pass looks at.
 struct Pass<'a> {
+    settled: &'a BTreeSet<PodUid>,
     hierarchy: &'a Hierarchy,
     kubelet: &'a Kubelet,
     everyone: &'a CpuSet,
@@ -371,6 +385,15 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Pods that ran before records began and have a group, so that this pass has seen to them.
+    fn with_groups(&self, executor: &Executor) -> BTreeSet<PodUid> {
+        self.pods
+            .iter()
+            .filter(|seen| seen.dir.is_some() && executor.is_untrusted(&seen.info.uid))
+            .map(|seen| seen.info.uid.clone())
+            .collect()
+    }
+
     /// Contents of files.
     fn settings(
         &self,
@@ -383,6 +406,9 @@ impl Pass<'_> {
             everyone: self.everyone,
             kubelet_writes: self.kubelet.shared_cpus().is_some(),
         };
+        let placed = executor
+            .records()
+            .pods_with(|knob| knob.is_set() || knob == Knob::MemoryMigrate);
         let mut all = Vec::new();
         for seen in self.pods {
             let uid = &seen.info.uid;
@@ -392,11 +418,11 @@ impl Pass<'_> {
             if plan.left_alone.contains(uid.as_str()) || held.cpus.is_empty() {
                 continue;
             }
-            let untrusted = executor.is_untrusted(uid);
+            let untrusted = executor.is_untrusted(uid) && !self.settled.contains(uid);
             let needs_groups = untrusted
                 || held.mems.is_some()
                 || is_restricted(held, self.everyone)
-                || executor.records().has(uid);
+                || placed.contains(uid);
             let below = if needs_groups {
                 groups_of(self.hierarchy, dir)
             } else {
