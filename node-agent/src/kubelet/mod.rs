@@ -21,6 +21,8 @@ use crate::cgroup::file::{FileError, read};
 /// Everything that was found in kubelet's directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kubelet {
+    /// The directory is there. The installation leaves it out unless a node's managers are static: it holds secrets of pods.
+    pub present: bool,
     /// Its CPU manager; `None` where its state cannot be read.
     pub cpu: Option<CpuManager>,
     /// Its memory manager; `None` where its state cannot be read.
@@ -34,6 +36,9 @@ pub struct Kubelet {
 impl Kubelet {
     /// Reads kubelet's directory, `/var/lib/kubelet` on most nodes. Never fails.
     pub fn read(dir: &Path) -> Self {
+        if !dir.is_dir() {
+            return Self::default();
+        }
         let mut notes = Vec::new();
         let cpu = state(&dir.join("cpu_manager_state"), &mut notes, |text| {
             CpuManager::parse(text)
@@ -45,6 +50,7 @@ impl Kubelet {
         let mut unimportant = Vec::new();
         let reserved = state(&dir.join("config.yaml"), &mut unimportant, config::reserved);
         Self {
+            present: true,
             cpu,
             memory,
             reserved: reserved.flatten(),
@@ -111,11 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_is_not_there_is_told_and_costs_nothing() {
-        let kubelet = Kubelet::read(Path::new("/nowhere"));
-        assert_eq!(kubelet.notes.len(), 2, "{:?}", kubelet.notes);
-        assert!(kubelet.notes[0].contains("cpu_manager_state"));
-        assert_eq!(kubelet.shared_cpus(), None);
+    fn a_directory_that_is_not_there_costs_nothing_and_an_empty_one_is_told() {
+        let absent = Kubelet::read(Path::new("/nowhere"));
+        assert!(!absent.present && absent.notes.is_empty(), "{absent:?}");
+        assert_eq!(absent.shared_cpus(), None);
+        let dir = tempfile::tempdir().unwrap();
+        let empty = Kubelet::read(dir.path());
+        assert_eq!(empty.notes.len(), 2, "{:?}", empty.notes);
+        assert!(empty.notes[0].contains("cpu_manager_state"));
     }
 
     #[test]

@@ -299,7 +299,7 @@ impl Pools {
                 plan.left_alone.len()
             ));
         }
-        if pass.kubelet.cpu.is_none() {
+        if pass.kubelet.present && pass.kubelet.cpu.is_none() {
             text.push(
                 "exclusive CPUs of its CPU manager are recognised by containers' cpusets"
                     .to_owned(),
@@ -362,8 +362,10 @@ impl Pools {
             .kubelet
             .cpu
             .as_ref()
-            .map(|manager| manager.policy.clone())
-            .unwrap_or_default();
+            .map_or_else(
+                || "unknown: exclusive CPUs are recognised by containers' cpusets".to_owned(),
+                |manager| manager.policy.clone(),
+            );
         self.view.send_replace(Arc::new(PoolsView {
             pools: plan.pools.clone(),
             pods,
