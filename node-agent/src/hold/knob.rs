@@ -139,6 +139,15 @@ impl Knob {
             || matches!(self, Self::CpuShares | Self::CpuWeight)
     }
 
+    /// What the kernel puts into a new group's weight (`kernel/sched`: `NICE_0_LOAD`, `CGROUP_WEIGHT_DFL`); kubelet sets its own right after.
+    pub fn kernel_default(self) -> Option<&'static str> {
+        match self {
+            Self::CpuShares => Some("1024"),
+            Self::CpuWeight => Some("100"),
+            _ => None,
+        }
+    }
+
     /// Whether two texts mean the same to the kernel: it rounds memory limits down to pages and has several words for "no limit".
     pub fn same(self, a: &str, b: &str) -> bool {
         let (a, b) = (a.trim(), b.trim());

@@ -157,6 +157,9 @@ impl Planner<'_> {
     fn single(&mut self, found: Found) {
         let Found { setting, current } = found;
         let knob = setting.knob;
+        if self.is_being_made(&setting, &current) {
+            return;
+        }
         let to = match &setting.wanted {
             Wanted::Value(value) => {
                 let changes = !knob.same(&current, value);
@@ -195,6 +198,23 @@ impl Planner<'_> {
             from: current,
             to,
         });
+    }
+
+    /// Whether kubelet has made the group and not set its weight yet, which the kernel would refuse for an idle group: kubelet would fail to start
+    /// the pod, and the pod would be left with the kernel's weight, 512 times a best-effort pod's. The next look finds it set.
+    fn is_being_made(&self, setting: &Setting, current: &str) -> bool {
+        let Wanted::Value(to) = &setting.wanted else {
+            return false;
+        };
+        let Some(weight) = setting.knob.loses(self.hierarchy.version()) else {
+            return false;
+        };
+        let path = self
+            .hierarchy
+            .dir(weight.controller(), &setting.group)
+            .join(weight.file());
+        !setting.knob.same(current, to)
+            && file::read(&path).is_ok_and(|text| Some(text.trim()) == weight.kernel_default())
     }
 
     /// Whether the file shows the weight of an idle group: the least there is, while the group comes back from idle with the kernel's default. A best-effort
@@ -402,6 +422,19 @@ mod tests {
         let settings = records.settings(|_, _| true);
         let plan = planned(&hierarchy, &records, &[], settings);
         assert_eq!(writes(&plan), ["a/cpu.idle=0", "a/cpu.weight=1"]);
+    }
+
+    #[test]
+    fn a_group_whose_weight_kubelet_has_not_set_is_not_made_idle_yet() {
+        let (root, hierarchy) = v2(&[("a/cpu.idle", "0\n"), ("a/cpu.weight", "100\n")]);
+        let planned = || {
+            let idle = vec![setting("a", Knob::CpuIdle, "1")];
+            planned(&hierarchy, &Records::in_memory(), &[], idle)
+        };
+        let early = planned();
+        assert!(early.changes.is_empty() && early.remember.is_empty());
+        fs::write(root.path().join("sys/fs/cgroup/a/cpu.weight"), "1\n").unwrap();
+        assert_eq!(writes(&planned()), ["a/cpu.idle=1"]);
     }
 
     #[test]

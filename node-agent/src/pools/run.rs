@@ -358,14 +358,10 @@ impl Pools {
                 Some((uid.clone(), placed))
             })
             .collect();
-        let kubelet_policy = pass
-            .kubelet
-            .cpu
-            .as_ref()
-            .map_or_else(
-                || "unknown: exclusive CPUs are recognised by containers' cpusets".to_owned(),
-                |manager| manager.policy.clone(),
-            );
+        let kubelet_policy = pass.kubelet.cpu.as_ref().map_or_else(
+            || "unknown: exclusive CPUs are recognised by containers' cpusets".to_owned(),
+            |manager| manager.policy.clone(),
+        );
         self.view.send_replace(Arc::new(PoolsView {
             pools: plan.pools.clone(),
             pods,
