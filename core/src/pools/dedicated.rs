@@ -61,6 +61,14 @@ pub(super) fn choose(machine: &Machine<'_>, ask: &Ask, leave: Leave) -> Result<V
         let taken = fixed.len() - candidates.len();
         return Err((RefusalReason::NotExclusive, taken as u32));
     }
+    // Evenly over some of the nodes is not evenly over all that were named.
+    let missing = ask
+        .fixed
+        .as_ref()
+        .is_some_and(|fixed| candidates.len() < fixed.len());
+    if ask.even && missing {
+        return Err((RefusalReason::Uneven, all));
+    }
     if all < ask.need {
         let reason = if ask.exclusive {
             RefusalReason::NotExclusive
@@ -149,7 +157,7 @@ fn room(node: &Node, ask: &Ask, leave: Leave) -> u32 {
     free.min(node.free.saturating_sub(node.promised(leave.minimum)))
 }
 
-/// Takes cores in these nodes, the same in each as far as there is room.
+/// Takes cores in these nodes, the same in each as far as there is room; none where they cannot be spread evenly as asked.
 fn take(machine: &Machine<'_>, set: &[Candidate], ask: &Ask) -> Option<Vec<usize>> {
     if ask.exclusive {
         let cores = set.iter().flat_map(|at| machine.cores_of(at.node));
@@ -166,31 +174,31 @@ fn take(machine: &Machine<'_>, set: &[Candidate], ask: &Ask) -> Option<Vec<usize
     let mut need = ask.need;
     let mut nodes = set.len() as u32;
     let each = ask.need.div_ceil(nodes.max(1));
-    let mut even = None;
+    // Cores of one width make the same number of CPUs in each node, whichever they are.
+    let even = ask.even && set.len() > 1;
+    let narrowest = if even { machine.widths.widest } else { 1 };
     for at in smallest_first {
-        let share = if ask.even {
+        let share = if even {
             each
         } else {
             need.div_ceil(nodes.max(1)).min(at.room)
         };
-        let taken = take_in_node(machine, at.node, share, &mut chosen)?;
-        if ask.even && *even.get_or_insert(taken) != taken {
-            return None;
-        }
+        let taken = take_in_node(machine, at.node, narrowest, share, &mut chosen)?;
         need = need.saturating_sub(taken);
         nodes -= 1;
     }
     (need == 0).then_some(chosen)
 }
 
-/// Free whole cores of one node with at least so many CPUs; how many they have.
+/// Free whole cores of one node, none narrower than `narrowest`, with at least so many CPUs; how many they have.
 pub(super) fn take_in_node(
     machine: &Machine<'_>,
     node: usize,
+    narrowest: u32,
     need: u32,
     chosen: &mut Vec<usize>,
 ) -> Option<u32> {
-    let usable = |core: &&Core| core.whole && core.owner == Owner::Free;
+    let usable = |core: &&Core| core.whole && core.owner == Owner::Free && core.width >= narrowest;
     let mut caches: Vec<Cache<'_>> = machine
         .cores_of(node)
         .chunk_by(|a, b| a.l3 == b.l3)

@@ -299,7 +299,8 @@ pub(super) fn ask(pod: &PoolPod, machine: &Machine<'_>) -> Result<Ask, No> {
     }
     let fixed = fixed_nodes(pod, machine)?;
     let number = match pod.wishes.numa {
-        NumaWish::Number(number) if number > 0 => Some(number as usize),
+        // Nodes that are settled are as many as they are.
+        NumaWish::Number(number) if number > 0 && fixed.is_none() => Some(number as usize),
         _ => None,
     };
     Ok(Ask {

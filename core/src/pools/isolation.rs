@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cpu_set::CpuSet;
 
 use super::RefusalReason;
-use super::dedicated::{Ask, choose};
+use super::dedicated::{Ask, choose, leaves_enough};
 use super::draft::{Draft, Got, Planned, Want};
 use super::held::is_plain;
 use super::machine::{Core, Machine, Owner, cpus_for};
@@ -57,10 +57,16 @@ pub(super) fn isolate(draft: &mut Draft<'_>, plain: &BTreeSet<&CpuSet>) {
                 .map(|cores| (cores, need))
                 .ok()
         };
-        let cores = match kept(&draft.machine, planned, plain) {
-            // What it has counts with what it asked for, not with what whole cores made of it.
-            Some((cores, size)) if size.min(most) <= budget => Some((cores, size.min(most), true)),
-            Some(_) => None,
+        // Whoever came meanwhile with a stronger wish may have made what it has too much.
+        let had = kept(&draft.machine, planned, plain).filter(|(cores, _)| {
+            leaves_enough(&draft.machine, cores, draft.leave_beside(planned.pod))
+        });
+        let cores = match had {
+            // What it has counts with what it was given it for, not with what whole cores made of it.
+            Some((cores, size)) => [most, least]
+                .into_iter()
+                .find(|need| size >= *need && *need <= budget)
+                .map(|need| (cores, need, true)),
             None => [most, least]
                 .into_iter()
                 .filter(|need| *need <= budget)

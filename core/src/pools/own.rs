@@ -192,7 +192,7 @@ fn complete(draft: &mut Draft<'_>, index: usize, ask: &Ask) -> bool {
             .nodes
             .get(node)
             .map_or(0, |node| node.free_whole);
-        let taken = take_in_node(&draft.machine, node, room.min(missing), &mut added);
+        let taken = take_in_node(&draft.machine, node, 1, room.min(missing), &mut added);
         missing = missing.saturating_sub(taken.unwrap_or(0));
     }
     let leave = draft.leave_beside_granted();

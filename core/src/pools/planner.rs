@@ -13,7 +13,8 @@ use super::outcome::finish;
 use super::sizing::size_pools;
 use super::{PoolInput, PoolParams, PoolPlan, bound, isolation, names, own};
 
-/// Plans the pools. The same input gives the same plan, whatever the order of the pods; with the plan itself as the previous one nothing moves.
+/// Plans the pools. The same input gives the same plan, whatever the order of the pods; with the plan itself as the previous one nothing moves (where cores are not
+/// equally wide, after a few plans).
 pub fn plan_pools(input: &PoolInput<'_>, params: &PoolParams) -> PoolPlan {
     let mut draft = Draft::new(input, params);
     let plain = plain_sets(&draft.pods);

@@ -178,6 +178,25 @@ fn the_schedulers_choice_and_the_pods_wishes_hold() {
 }
 
 #[test]
+fn a_settled_choice_overrules_a_number_and_is_kept() {
+    let topology = regular(2, 4, 1, 1);
+    let both = wishing(
+        PoolPod {
+            numa_bind_result: NumaSet::parse("0-1"),
+            ..dedicated("a", 4000)
+        },
+        |wishes| wishes.numa = NumaWish::Number(1),
+    );
+    let pods = [both, pod("b", Level::Shared, 100)];
+    let before = plan(&topology, "", &pods);
+    assert_eq!(cpus(&before, "a"), "0-1,4-5");
+    assert_eq!(
+        plan_after(&topology, "", &pods, Some(&before), 1.0).reasons["a"],
+        PodReason::DedicatedKept
+    );
+}
+
+#[test]
 fn an_exclusive_node_is_nobody_elses() {
     let topology = regular(2, 4, 1, 1);
     let exclusive = PoolPod {
@@ -474,6 +493,25 @@ fn wild_pods_are_isolated_within_bounds() {
     );
     let only = plan_after(&topology, "", &[wild("a")], None, 0.0);
     assert_eq!(cpus(&only, "a"), "0-15", "never all of a pool");
+}
+
+#[test]
+fn an_isolated_pod_stays_so_where_whole_cores_are_more_than_the_bound() {
+    // A fifth of 28 CPUs are 5, which are 8 in cores of four.
+    let topology = regular(1, 7, 4, 1);
+    let wild = PoolPod {
+        runs_wild: true,
+        limit: Some(Millicpu::new(9000)),
+        ..pod("a", Level::Shared, 4500)
+    };
+    let pods = [wild, pod("b", Level::Shared, 100)];
+    let before = plan(&topology, "", &pods);
+    assert_eq!(
+        (before.pods["a"].cpus.len(), before.reasons["a"]),
+        (8, PodReason::Isolated)
+    );
+    let after = plan_after(&topology, "", &pods, Some(&before), 1.0);
+    assert_eq!(after.pods["a"].cpus, before.pods["a"].cpus);
 }
 
 #[test]

@@ -36,7 +36,7 @@ proptest! {
         }
     }
 
-    /// The same input gives the same plan, whatever the order of the pods; and the plan itself as the previous one moves nothing.
+    /// The same input gives the same plan, whatever the order of the pods; and the plan itself as the previous one moves nothing; where cores are unequal, after a few plans.
     #[test]
     fn plans_are_determined_and_at_rest(
         topology in machine(), reserved in reserved(), params in params(), events in prop::collection::vec(event(false), 1..16),
@@ -48,9 +48,16 @@ proptest! {
             backwards.reverse();
             let input = PoolInput { pods: &backwards, ..world.input() };
             let other = plan_pools(&input, &world.params);
-            let plan = world.step()?;
+            let mut plan = world.step()?;
             prop_assert_eq!(&other, &plan);
-            let again = plan_pools(&world.input(), &world.params);
+            let mut again = plan_pools(&world.input(), &world.params);
+            // Where cores are not equally wide, a pool may find a fitting one only once another has moved.
+            for _ in 0..if world.has_equal_cores() { 0 } else { 3 } {
+                if again.pools == plan.pools && placed(&again) == placed(&plan) { break; }
+                plan = again;
+                world.plan = Some(plan.clone());
+                again = plan_pools(&world.input(), &world.params);
+            }
             prop_assert_eq!(placed(&again), placed(&plan));
             prop_assert_eq!(&again.pools, &plan.pools);
         }
@@ -68,7 +75,7 @@ proptest! {
             let forgotten = world.forgotten();
             let input = PoolInput { pods: &forgotten, previous: None, ..world.input() };
             let rebuilt = plan_pools(&input, &world.params);
-            let settled = settled(&plan);
+            let settled = settled(&plan, !world.params.reclaimed_overlaps || !world.has_equal_cores());
             let rebuilt: Vec<_> = placed(&rebuilt).into_iter().filter(|(uid, ..)| settled.iter().any(|(other, ..)| other == uid)).collect();
             prop_assert_eq!(rebuilt, settled);
         }

@@ -1,6 +1,6 @@
 //! A node with pods that come, change and go, planned after each event; what every plan must hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -181,6 +181,21 @@ impl World {
             previous: self.plan.as_ref(),
             now_seconds: self.now,
         }
+    }
+
+    /// Whether every core has the same number of CPUs that may be planned with.
+    pub(super) fn has_equal_cores(&self) -> bool {
+        let mut widths: BTreeMap<u32, u32> = BTreeMap::new();
+        for cpu in self.topology.cpus() {
+            let kubelets = self
+                .pods
+                .iter()
+                .any(|pod| pod.kubelet_cpus.contains(cpu.id));
+            let width = widths.entry(cpu.core).or_default();
+            *width += u32::from(!kubelets && !self.reserved.contains(cpu.id));
+        }
+        let widths: BTreeSet<u32> = widths.into_values().filter(|width| *width > 0).collect();
+        widths.len() <= 1
     }
 
     /// What the agent knows after a crash: no plan, and CPUs without names.
@@ -466,8 +481,9 @@ pub(super) fn placed(plan: &PoolPlan) -> Vec<(&String, String, Option<String>)> 
 }
 
 /// The same, of what has to be found again after a lost state. Where pods of several pools warm up at once, the kernel does not tell which CPUs are whose: then only
-/// dedicated pods.
-pub(super) fn settled(plan: &PoolPlan) -> Vec<(&String, String, Option<String>)> {
+/// dedicated pods. The same where batch has CPUs apart, since the border between it and the default pool is not on the record, and where cores are not equally wide, since
+/// pools then settle over a few plans.
+pub(super) fn settled(plan: &PoolPlan, apart: bool) -> Vec<(&String, String, Option<String>)> {
     let warming: BTreeSet<&str> = plan
         .pods
         .iter()
@@ -477,16 +493,21 @@ pub(super) fn settled(plan: &PoolPlan) -> Vec<(&String, String, Option<String>)>
         })
         .map(|(_, held)| held.pool.as_str())
         .collect();
+    // A bound pod that was refused looks bound where its named pool lies in one node.
+    let apart = apart
+        || plan.pods.iter().any(|(uid, held)| {
+            plan.reasons[uid] == PodReason::Refused && held.pool != names::SHARE
+        });
     let mut all = placed(plan);
     all.retain(|(uid, ..)| match plan.reasons[*uid] {
         PodReason::DedicatedKept | PodReason::DedicatedNew => true,
         // A pool for which nothing was left holds what plain pods hold, which is no evidence.
         PodReason::NumaShared => {
             let pool = &plan.pools[&plan.pods[*uid].pool];
-            warming.len() <= 1 && pool.reason != PoolReason::Overlap
+            warming.len() <= 1 && !apart && pool.reason != PoolReason::Overlap
         }
         PodReason::RampUp | PodReason::Refused => false,
-        _ => warming.len() <= 1,
+        _ => warming.len() <= 1 && !apart,
     });
     all
 }
