@@ -22,16 +22,15 @@ use tokio::sync::watch;
 
 use super::{
     config::PoolsConfig,
-    inputs::{PodFacts, Seen, current, groups_of, kubelet_cpus, pool_pod, read_set, taking_part},
+    inputs::{PodFacts, current, kubelet_cpus, pool_pod, taking_part},
     metrics::PoolMetrics,
-    settings::{Node, Place, is_restricted, settings},
-    time::{self, TimeInput},
-    view::{Nodes, PlacedPod, PoolsView, RefusedPod},
+    pass::Pass,
+    view::PoolsView,
 };
 use crate::{
-    cgroup::{Controller, Hierarchy, PodDir, PodUid, file::read},
+    cgroup::{Controller, PodDir, PodUid, file::read},
     events::Events,
-    hold::{Executor, Knob, Purpose, Setting},
+    hold::{Executor, Knob, Purpose},
     kubelet::Kubelet,
     notices::Notices,
     pods::{PodIndex, PodInfo},
@@ -40,10 +39,8 @@ use crate::{
     topology,
 };
 
-/// Subjects of notices.
+/// Subject of the notice while there can be no pools.
 const NOTICE_OFF: &str = "pools";
-const NOTICE_KUBELET: &str = "kubelet";
-const NOTICE_REFUSED: &str = "pools: pod ";
 
 /// Time to the next try after a pass that could not write everything.
 const RETRY_NANOS: u64 = 1_000_000_000;
@@ -51,10 +48,10 @@ const RETRY_NANOS: u64 = 1_000_000_000;
 /// State of the loop.
 pub struct Pools {
     config: PoolsConfig,
-    notices: Notices,
-    metrics: PoolMetrics,
-    events: Option<Events>,
-    view: watch::Sender<Arc<PoolsView>>,
+    pub(super) notices: Notices,
+    pub(super) metrics: PoolMetrics,
+    pub(super) events: Option<Events>,
+    pub(super) view: watch::Sender<Arc<PoolsView>>,
     topology: Topology,
     /// Text of `cpu/online` that the topology belongs to.
     online: Option<String>,
@@ -62,7 +59,7 @@ pub struct Pools {
     /// Pods that the runtime starts and the API server has not told yet.
     only_runtime: BTreeMap<PodUid, PodInfo>,
     /// Refusals that an event told.
-    told: BTreeSet<(PodUid, RefusalReason)>,
+    pub(super) told: BTreeSet<(PodUid, RefusalReason)>,
     last_nanos: Option<u64>,
     /// Pods of the last pass.
     pods_seen: u64,
@@ -284,210 +281,11 @@ impl Pools {
         let moved = self
             .plan
             .as_ref()
-            .map_or(0, |before| moved(before, &plan, pass));
+            .map_or(0, |before| pass.moved(before, &plan));
         self.metrics
             .planned(&plan, began.elapsed().as_secs_f64(), moved);
         plan
     }
-
-    /// Notices and events.
-    fn tell(&mut self, pass: &Pass<'_>, plan: &PoolPlan) {
-        let mut text = pass.kubelet.notes.clone();
-        if pass.kubelet.shared_cpus().is_some() {
-            text.push(format!(
-                "the CPU manager is static: {} pods keep the CPUs that it gave them",
-                plan.left_alone.len()
-            ));
-        }
-        if pass.kubelet.present && pass.kubelet.cpu.is_none() {
-            text.push(
-                "exclusive CPUs of its CPU manager are recognised by containers' cpusets"
-                    .to_owned(),
-            );
-        }
-        let text = (!text.is_empty()).then(|| text.join("; "));
-        self.notices.put(NOTICE_KUBELET, text);
-
-        let refused = refused(pass, plan);
-        let subject = |pod: &RefusedPod| format!("{NOTICE_REFUSED}{}", pod.name);
-        let subjects: BTreeSet<String> = refused.iter().map(subject).collect();
-        self.notices
-            .retain(NOTICE_REFUSED, |subject| subjects.contains(subject));
-        for pod in &refused {
-            self.notices.set(&subject(pod), pod.sentence());
-            let key = (pod.uid.clone(), pod.reason);
-            let info = pass.pods.iter().find(|seen| seen.info.uid == pod.uid);
-            if let (Some(events), Some(seen)) = (&self.events, info)
-                && !self.told.contains(&key)
-            {
-                events.placement_refused(seen.info, &pod.sentence());
-            }
-            self.told.insert(key);
-        }
-        self.told
-            .retain(|(uid, _)| pass.pods.iter().any(|seen| &seen.info.uid == uid));
-    }
-
-    fn publish(&self, pass: &Pass<'_>, plan: &PoolPlan, reserved: CpuSet) {
-        let pods = pass
-            .pods
-            .iter()
-            .filter_map(|seen| {
-                let uid = &seen.info.uid;
-                let held = plan.pods.get(uid.as_str())?;
-                let restricted = is_restricted(held, pass.everyone);
-                let in_force = (restricted || held.mems.is_some())
-                    && seen.dir.is_some_and(|dir| {
-                        let holds = |knob| read_set(pass.hierarchy, &dir.relative, knob);
-                        (!restricted || holds(Knob::CpusetCpus).as_ref() == Some(&held.cpus))
-                            && held.mems.as_ref().is_none_or(|mems| {
-                                let nodes: CpuSet = mems.iter().collect();
-                                holds(Knob::CpusetMems) == Some(nodes)
-                            })
-                    });
-                let placed = PlacedPod {
-                    name: seen.info.full_name(),
-                    pool: held.pool.clone(),
-                    cpus: held.cpus.clone(),
-                    mems: held.mems.clone().map(Nodes),
-                    reason: plan.reasons.get(uid.as_str()).copied(),
-                    restricted,
-                    in_force,
-                    left_alone: plan.left_alone.contains(uid.as_str()),
-                };
-                Some((uid.clone(), placed))
-            })
-            .collect();
-        let kubelet_policy = pass.kubelet.cpu.as_ref().map_or_else(
-            || "unknown: exclusive CPUs are recognised by containers' cpusets".to_owned(),
-            |manager| manager.policy.clone(),
-        );
-        self.view.send_replace(Arc::new(PoolsView {
-            pools: plan.pools.clone(),
-            pods,
-            refused: refused(pass, plan),
-            reserved,
-            everyone: pass.everyone.clone(),
-            kubelet_policy,
-        }));
-    }
-}
-
-/// What one pass looks at.
-struct Pass<'a> {
-    settled: &'a BTreeSet<PodUid>,
-    hierarchy: &'a Hierarchy,
-    kubelet: &'a Kubelet,
-    everyone: &'a CpuSet,
-    pods: &'a [Seen<'a>],
-}
-
-impl Pass<'_> {
-    /// Pods that ran before records began and have a group, so that this pass has seen to them.
-    fn with_groups(&self, executor: &Executor) -> BTreeSet<PodUid> {
-        self.pods
-            .iter()
-            .filter(|seen| seen.dir.is_some() && executor.is_untrusted(&seen.info.uid))
-            .map(|seen| seen.info.uid.clone())
-            .collect()
-    }
-
-    /// Contents of files.
-    fn settings(
-        &self,
-        executor: &Executor,
-        plan: &PoolPlan,
-        usage: Option<&Usage>,
-    ) -> Vec<Setting> {
-        let node = Node {
-            version: self.hierarchy.version(),
-            everyone: self.everyone,
-            kubelet_writes: self.kubelet.shared_cpus().is_some(),
-        };
-        let placed = executor
-            .records()
-            .pods_with(|knob| knob.is_set() || knob == Knob::MemoryMigrate);
-        let mut all = Vec::new();
-        for seen in self.pods {
-            let uid = &seen.info.uid;
-            let (Some(dir), Some(held)) = (seen.dir, plan.pods.get(uid.as_str())) else {
-                continue;
-            };
-            if plan.left_alone.contains(uid.as_str()) || held.cpus.is_empty() {
-                continue;
-            }
-            let untrusted = executor.is_untrusted(uid) && !self.settled.contains(uid);
-            let needs_groups = untrusted
-                || held.mems.is_some()
-                || is_restricted(held, self.everyone)
-                || placed.contains(uid);
-            let below = if needs_groups {
-                groups_of(self.hierarchy, dir)
-            } else {
-                Vec::new()
-            };
-            let memory = self.kubelet.memory.as_ref();
-            let place = Place {
-                uid,
-                group: &dir.relative,
-                below: &below,
-                held,
-                untrusted,
-                memory_is_kubelets: memory
-                    .is_some_and(|memory| memory.pods.contains_key(uid.as_str())),
-            };
-            let recorded = |group: &Path, knob| executor.records().old(group, knob).is_some();
-            all.extend(settings(&node, &place, recorded));
-            let input = TimeInput {
-                info: seen.info,
-                group: &dir.relative,
-                reason: plan.reasons.get(uid.as_str()).copied(),
-                utilisation: usage.map(busy_percent),
-            };
-            all.extend(time::settings(self.hierarchy, &input, recorded));
-        }
-        all
-    }
-}
-
-/// Percent of the machine's CPUs that is busy.
-fn busy_percent(usage: &Usage) -> f64 {
-    let capacity = usage.capacity.cpu.get().max(1);
-    usage.machine.cpu.get() as f64 / capacity as f64 * 100.0
-}
-
-/// CPUs that running pods gained or lost.
-fn moved(before: &PoolPlan, after: &PoolPlan, pass: &Pass<'_>) -> u64 {
-    let cpus = pass
-        .pods
-        .iter()
-        .filter(|seen| seen.dir.is_some())
-        .filter_map(|seen| {
-            let uid = seen.info.uid.as_str();
-            let (before, after) = (&before.pods.get(uid)?.cpus, &after.pods.get(uid)?.cpus);
-            Some(before.difference(after).len() + after.difference(before).len())
-        })
-        .sum::<usize>();
-    u64::try_from(cpus).unwrap_or(u64::MAX)
-}
-
-fn refused(pass: &Pass<'_>, plan: &PoolPlan) -> Vec<RefusedPod> {
-    plan.refused
-        .iter()
-        .filter_map(|refusal| {
-            let seen = pass
-                .pods
-                .iter()
-                .find(|seen| seen.info.uid.as_str() == refusal.uid)?;
-            Some(RefusedPod {
-                uid: seen.info.uid.clone(),
-                name: seen.info.full_name(),
-                reason: refusal.reason,
-                needed: refusal.needed,
-                available: refusal.available,
-            })
-        })
-        .collect()
 }
 
 /// A number that changes when pods come, go, or end.
