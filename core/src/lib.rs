@@ -10,6 +10,7 @@
 //! | [`qos`] | what a pod's annotations mean |
 //! | [`capacity`] | how much of a node may be offered to batch pods |
 //! | [`placement`] | whether a batch pod fits a node, and how well |
+//! | [`packing`] | which node and cards a pod with GPUs takes, so that least stays behind unused |
 //! | [`pools`] | which CPUs and memory nodes each pod may use |
 //! | [`cpu_time`] | weight, quota and burst of a pod |
 //! | [`rebind`] | which pods leave a NUMA node that runs out of memory |
@@ -21,6 +22,7 @@ pub mod cpu_set;
 pub mod cpu_time;
 pub mod eviction;
 pub mod hold;
+pub mod packing;
 pub mod placement;
 pub mod pools;
 pub mod qos;
