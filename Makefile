@@ -108,7 +108,7 @@ bench: images ## Figures: loop latency, agent cost, controller recompute, pool p
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-core --example plan_cost -- --report target/reports/bench-pools.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
-	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios -- host -- --bench --driver cgroupfs
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios -- host -- --bench --driver cgroupfs --agent $(abspath $(BINARIES))/katalyst-node-agent
 	$(E2E) bench
 
 .PHONY: bench-vm

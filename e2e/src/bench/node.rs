@@ -72,11 +72,14 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The agent as it is installed: reports and logs at their defaults.
+/// The agent as it is installed: the program itself where it is given, with plans, reports and logs at their defaults.
 fn installed(stage: &Stage<'_>) -> AgentSetup {
     let mut setup = stage.agent();
+    setup.program.clone_from(&stage.installed);
     setup.flags.retain(|flag| {
-        !flag.starts_with("--log-level") && !flag.starts_with("--report-min-interval")
+        ["--log-level", "--report-min-interval", "--pools-interval"]
+            .iter()
+            .all(|scenarios_own| !flag.starts_with(scenarios_own))
     });
     setup
 }
@@ -102,6 +105,7 @@ fn settle_pod(stage: &Stage<'_>, number: usize) -> Result<Resident, String> {
     stage.api.put(spec.object("node"));
     let pod = stage.tree.layout.pod(spec.class(), &spec.uid());
     stage.tree.create(&pod)?;
+    stage.tree.set_shares(&pod, spec.shares())?;
     let mut groups = vec![pod.clone()];
     for container in ["sandbox", "main"] {
         let group = stage
@@ -299,16 +303,17 @@ fn surges(stage: &Stage<'_>) -> Outcome {
 
 /// One surge that wants the whole machine; milliseconds until the quota is lower by a tenth.
 fn surge(stage: &Stage<'_>, batch: &Pod, service: &Pod, round: usize) -> Result<f64, String> {
-    // The quota has risen as far as it goes: it has not changed for two seconds.
+    // The quota has risen as far as it goes: it has not changed for two seconds. It also rests where a surge has just left it, low.
+    let half = stage.place.cpus.len() as u64 * 500;
     let (mut last, mut since) = (None, Instant::now());
-    let before = wait_until("a steady quota", stage.limit(60), || {
+    let before = wait_until("a quota that has risen again", stage.limit(60), || {
         let quota = stage.tree.quota(&batch.group)?;
         if quota != last {
             (last, since) = (quota, Instant::now());
         }
         match quota {
-            Some(quota) if since.elapsed() >= Duration::from_secs(2) => Ok(quota),
-            quota => Err(format!("{quota:?}")),
+            Some(quota) if quota >= half && since.elapsed() >= Duration::from_secs(2) => Ok(quota),
+            quota => Err(format!("{quota:?}, wanted steady and at least {half}")),
         }
     })?;
     // Rounds begin at other moments of the second.

@@ -340,7 +340,10 @@ impl Drop for Surge {
     }
 }
 
-/// Waits until the quota has not changed for three seconds (at most 60 s); the quota.
+/// What a batch pod is given again on the two CPUs of the bench before the next surge: a quota also rests where a surge has just left it, low.
+const RISEN_MILLICPU: u64 = 1_000;
+
+/// Waits until the quota has risen again and has not changed for three seconds (at most 60 s); the quota.
 fn steady(batch: &PodGroup) -> Result<u64, String> {
     let began = Instant::now();
     let mut since = Instant::now();
@@ -351,7 +354,7 @@ fn steady(batch: &PodGroup) -> Result<u64, String> {
         if now != last {
             (last, since) = (now, Instant::now());
         } else if since.elapsed() >= Duration::from_secs(3)
-            && let Some(value) = now.filter(|value| *value >= 400)
+            && let Some(value) = now.filter(|value| *value >= RISEN_MILLICPU)
         {
             return Ok(value);
         }

@@ -54,6 +54,8 @@ impl AgentArgs {
 /// How an agent is started.
 #[derive(Debug, Clone)]
 pub struct AgentSetup {
+    /// The installed program; `None` for the agent within this one.
+    pub program: Option<PathBuf>,
     /// Directory for its log.
     pub directory: PathBuf,
     /// Its flags.
@@ -66,13 +68,15 @@ pub struct AgentSetup {
 
 impl AgentSetup {
     fn command(&self) -> Result<Command, String> {
-        let program =
-            std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
-        let mut words = self.wrapper.iter().map(PathBuf::from).chain([
-            program,
-            PathBuf::from("agent"),
-            PathBuf::from("--"),
-        ]);
+        let program = match &self.program {
+            Some(program) => vec![program.clone()],
+            None => vec![
+                std::env::current_exe().map_err(|error| format!("find this program: {error}"))?,
+                PathBuf::from("agent"),
+                PathBuf::from("--"),
+            ],
+        };
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain(program);
         let mut command = Command::new(words.next().unwrap_or_default());
         command
             .args(words)

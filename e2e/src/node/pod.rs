@@ -109,6 +109,12 @@ impl PodSpec {
         )
     }
 
+    /// CPU shares that kubelet gives the pod: in proportion to its request, and the least, 2, without one.
+    pub fn shares(&self) -> u64 {
+        self.cpu
+            .map_or(2, |(request, _)| (request * 1024 / 1000).max(2))
+    }
+
     /// Kubernetes' class.
     pub fn class(&self) -> Class {
         let fixed = |amount: Option<(u64, Option<u64>)>| {

@@ -68,6 +68,8 @@ pub struct Stage<'a> {
     pub api: Api,
     /// A directory of this stage's own: state of the agent, its log, kubelet's directory.
     pub directory: PathBuf,
+    /// The installed agent, which measurements start instead of the one within this program.
+    pub installed: Option<PathBuf>,
     figures: RefCell<Vec<Row>>,
 }
 
@@ -97,6 +99,7 @@ impl<'a> Stage<'a> {
             tree: Tree::plant(layout)?,
             api: Api::start(NODE)?,
             directory: directory.to_owned(),
+            installed: None,
             figures: RefCell::default(),
         };
         stage
@@ -127,6 +130,7 @@ impl<'a> Stage<'a> {
             flags.push("--machine-usage=kubepods".to_owned());
         }
         AgentSetup {
+            program: None,
             directory: self.directory.clone(),
             flags,
             environment: Vec::new(),
@@ -157,9 +161,7 @@ impl<'a> Stage<'a> {
         let class = spec.class();
         let group = self.tree.layout.pod(class, &spec.uid());
         self.tree.create(&group)?;
-        let shares = spec
-            .cpu
-            .map_or(2, |(request, _)| (request * 1024 / 1000).max(2));
+        let shares = spec.shares();
         self.give(&group, spec, shares)?;
         let sandbox = self
             .tree

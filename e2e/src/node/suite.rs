@@ -59,6 +59,9 @@ pub struct RunArgs {
     /// Measure the agent's cost and speed instead of running the scenarios.
     #[arg(long)]
     pub bench: bool,
+    /// The agent's program to measure; the agent within this one otherwise, which is larger by all of the scenarios.
+    #[arg(long, value_name = "FILE", requires = "bench")]
+    pub agent: Option<PathBuf>,
     /// Print the scenarios and their claims, run nothing.
     #[arg(long)]
     pub list: bool,
@@ -157,7 +160,8 @@ fn show(
     driver: Driver,
     args: &RunArgs,
 ) -> Result<(Verdict, Vec<Row>), String> {
-    let stage = Stage::build(place, driver, args.root.as_deref(), &args.directory)?;
+    let mut stage = Stage::build(place, driver, args.root.as_deref(), &args.directory)?;
+    stage.installed.clone_from(&args.agent);
     match (scenario.run)(&stage) {
         Ok(verdict) => Ok((verdict, stage.figures())),
         Err(complaint) => {
