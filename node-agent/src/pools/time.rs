@@ -6,14 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use katalyst_core::{
-    cpu_time::{CpuKnobs, KnobInput, QuotaWish, knobs},
+    cpu_time::{CpuKnobs, KnobInput, QuotaWish, Shares, knobs},
     pools::PodReason,
     qos::{BurstPolicy, Level},
 };
 
 use crate::{
     cgroup::{Controller, Hierarchy, Version, below, file},
-    hold::{Knob, Setting},
+    hold::{Knob, Setting, Wanted},
     kernel::number,
     pods::PodInfo,
 };
@@ -74,13 +74,62 @@ pub(super) fn settings(
         let period =
             read(files.quota).and_then(|text| Some(text.split_whitespace().nth(1)?.to_owned()));
         for (knob, value) in files.values(&wanted, period.as_deref()) {
-            settings.extend(match value {
-                Some(value) => Some(Setting::value(&input.info.uid, group, knob, value)),
-                None => recorded(group, knob).then(|| Setting::old(&input.info.uid, group, knob)),
-            });
+            let setting = match value {
+                Some(value) => Setting::value(&input.info.uid, group, knob, value),
+                None if recorded(group, knob) => Setting::old(&input.info.uid, group, knob),
+                None => continue,
+            };
+            settings.push(
+                match before_us(input, group, knob, read(knob).as_deref(), &setting) {
+                    Some(default) => setting.or_default(default),
+                    None => setting,
+                },
+            );
         }
     }
     settings
+}
+
+/// What kubelet had put there, for a pod whose records were lost or which ran before any began. These pods are services, with a quota and a weight of
+/// their own, so that the value of a best-effort pod would be wrong.
+///
+/// A quota we only ever lift: one that stands is kubelet's. Of a lifted one the pod's limit tells; a container's stays lifted, below the pod's.
+/// A weight other than the one we want is taken for kubelet's, and for the one that its request gives where it is just that.
+fn before_us(
+    input: &TimeInput<'_>,
+    group: &Path,
+    knob: Knob,
+    current: Option<&str>,
+    setting: &Setting,
+) -> Option<String> {
+    let current = current?.trim();
+    let asks = &input.info.asks;
+    match knob {
+        Knob::CfsQuota | Knob::CpuMax => {
+            let quota = current.split_whitespace().next()?;
+            if number::parse(quota).is_some() {
+                return Some(current.to_owned());
+            }
+            let limit = asks.cpu_limit.filter(|_| group == input.group)?.get();
+            // kubelet's `MilliCPUToQuota`: of its default period of 100 ms, at least 1 ms.
+            let micros = (limit * 100).max(1_000);
+            Some(match knob {
+                Knob::CfsQuota => micros.to_string(),
+                _ => format!("{micros} 100000"),
+            })
+        }
+        Knob::CpuShares | Knob::CpuWeight => {
+            if !matches!(&setting.wanted, Wanted::Value(value) if value == current) {
+                return Some(current.to_owned());
+            }
+            let shares = Shares::of_request(asks.cpu_request);
+            Some(match knob {
+                Knob::CpuShares => shares.get().to_string(),
+                _ => shares.to_weight().get().to_string(),
+            })
+        }
+        _ => None,
+    }
 }
 
 /// The files of a version.
@@ -126,6 +175,9 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, fs};
+
+    use katalyst_core::units::Millicpu;
+    use rstest::rstest;
 
     use super::*;
     use crate::cgroup::PodUid;
@@ -200,6 +252,54 @@ mod tests {
                 r#"poda/d/cpu.max Value("max 100000")"#
             ]
         );
+    }
+
+    #[rstest]
+    #[case::kubelets_quota_stands(
+        Knob::CpuMax,
+        "poda",
+        "200000 100000",
+        "max 100000",
+        Some("200000 100000")
+    )]
+    #[case::lifted_before(
+        Knob::CpuMax,
+        "poda",
+        "max 100000",
+        "max 100000",
+        Some("150000 100000")
+    )]
+    #[case::lifted_before_v1(Knob::CfsQuota, "poda", "-1", "-1", Some("150000"))]
+    #[case::a_containers_limit_is_not_known(
+        Knob::CpuMax,
+        "poda/c",
+        "max 100000",
+        "max 100000",
+        None
+    )]
+    #[case::kubelets_weight_stands(Knob::CpuShares, "poda", "512", "1024", Some("512"))]
+    #[case::weighed_before(Knob::CpuShares, "poda", "4096", "4096", Some("1024"))]
+    #[case::weighed_before_v2(Knob::CpuWeight, "poda", "157", "157", Some("100"))]
+    #[case::burst(Knob::CpuMaxBurst, "poda", "5", "6", None)]
+    fn what_kubelet_had_put_there(
+        #[case] knob: Knob,
+        #[case] group: &str,
+        #[case] current: &str,
+        #[case] wanted: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        let mut info = PodInfo::from_annotations(PodUid::new("a"), "n", "a", &BTreeMap::new());
+        info.asks.cpu_limit = Some(Millicpu::new(1_500));
+        info.asks.cpu_request = Millicpu::new(1_000);
+        let input = TimeInput {
+            info: &info,
+            group: Path::new("poda"),
+            reason: None,
+            utilisation: None,
+        };
+        let setting = Setting::value(&info.uid, Path::new(group), knob, wanted);
+        let before = before_us(&input, Path::new(group), knob, Some(current), &setting);
+        assert_eq!(before.as_deref(), expected);
     }
 
     #[test]
