@@ -9,7 +9,7 @@
 //! | [`cpu_set`], [`topology`] | nothing: the machine and sets of its CPUs, as values |
 //! | [`qos`] | what a pod's annotations mean |
 //! | [`capacity`] | how much of a node may be offered to batch pods |
-//! | [`placement`] | whether a batch pod fits a node, and how well |
+//! | [`placement`] | whether a pod fits a node, with which NUMA nodes and devices, and how well |
 //! | [`packing`] | which node and cards a pod with GPUs takes, so that least stays behind unused |
 //! | [`pools`] | which CPUs and memory nodes each pod may use |
 //! | [`cpu_time`] | weight, quota and burst of a pod |

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use katalyst_core::placement::{ReclaimedNode, Unfit, fit};
+use katalyst_core::placement::{ReclaimedNode, Unfit, reclaimed::fit};
 use katalyst_core::reclaimed::Reclaimed;
 use parking_lot::RwLock;
 
@@ -97,10 +97,7 @@ impl Rejection {
     /// The reason as a metric label.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Unfit(Unfit::NothingOffered) => "nothing_offered",
-            Self::Unfit(Unfit::Stale) => "stale",
-            Self::Unfit(Unfit::Cpu) => "cpu",
-            Self::Unfit(Unfit::Memory) => "memory",
+            Self::Unfit(unfit) => unfit.label(),
             Self::Malformed => "malformed",
             Self::NotReclaimed => "not_reclaimed",
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use katalyst_core::placement::score;
+use katalyst_core::placement::reclaimed::score;
 use katalyst_core::qos::Level;
 
 use super::candidates::{CandidateError, names};

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use katalyst_core::placement::{ReclaimedNode, fit};
+use katalyst_core::placement::reclaimed::{ReclaimedNode, fit};
 use katalyst_core::qos::Level;
 use katalyst_core::reclaimed::Reclaimed;
 

@@ -1,6 +1,6 @@
 //! Prioritize: 0 to 10 for each candidate.
 
-use katalyst_core::placement::{MAX_SCORE, score};
+use katalyst_core::placement::reclaimed::{MAX_SCORE, score};
 use katalyst_core::qos::Level;
 
 use super::candidates::{CandidateError, names};
