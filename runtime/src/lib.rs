@@ -52,6 +52,7 @@ mod request_timeout;
 mod run;
 mod shutdown;
 mod signals;
+pub mod tls;
 
 pub use client::Clients;
 pub use events::Events;

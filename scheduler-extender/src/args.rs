@@ -1,10 +1,12 @@
 //! Command line flags.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use katalyst_core::placement::Strategy;
 use katalyst_runtime::flags::{LeaseArgs, RuntimeArgs, duration};
+use katalyst_runtime::tls::TlsArgs;
 
 /// Scheduler extender: places pods that request reclaimed resources.
 #[derive(Parser, Clone, Debug)]
@@ -13,9 +15,27 @@ pub struct Args {
     /// Flags of every binary.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
-    /// Leader election. Only the leader is ready: two extenders with memories of their own would give the same room twice.
+    /// Leader election. Only the leader binds: two extenders with memories of their own would give the same room twice.
     #[command(flatten)]
     pub lease: LeaseArgs,
+    /// TLS for the verbs.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Address of this replica, normally the pod's. While it leads, it makes this the only endpoint of the Service. Without it the
+    /// Service is left alone, which suits one replica behind an address of its own.
+    #[arg(long, env = "KATALYST_ADVERTISE_ADDRESS", value_name = "IP")]
+    pub advertise_address: Option<IpAddr>,
+    /// The Service that kube-scheduler asks, in this process's namespace.
+    #[arg(
+        long,
+        env = "KATALYST_SERVICE_NAME",
+        default_value = "katalyst-scheduler-extender",
+        value_name = "NAME"
+    )]
+    pub service_name: String,
+    /// Largest question that is read. Raise it where kube-scheduler is configured with `nodeCacheCapable: false`.
+    #[arg(long, env = "KATALYST_MAX_REQUEST_BYTES", default_value_t = crate::http::MAX_BODY, value_name = "BYTES")]
+    pub max_request_bytes: usize,
     /// Which of the nodes that have room are best.
     #[arg(long, env = "KATALYST_STRATEGY", value_enum, default_value_t = StrategyArg::Spread)]
     pub strategy: StrategyArg,
@@ -36,6 +56,31 @@ pub struct Args {
     /// kube-scheduler's configuration.
     #[arg(long, env = "KATALYST_LOOK_TIMEOUT", default_value = "1s", value_parser = duration)]
     pub look_timeout: Duration,
+}
+
+/// Flags that contradict each other.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--bind-timeout is {bind:?}, but must not exceed {gap:?}, the time between --lease-renew-deadline and --lease-duration: \
+     a Binding of a leader that lost its lease could take effect under the next one"
+)]
+pub struct ArgsError {
+    bind: Duration,
+    gap: Duration,
+}
+
+impl Args {
+    /// Checks what clap cannot.
+    pub fn check(&self) -> Result<(), ArgsError> {
+        let (bind, lease) = (self.bind_timeout, &self.lease);
+        let gap = lease
+            .lease_duration
+            .saturating_sub(lease.lease_renew_deadline);
+        if lease.leader_elect && bind > gap {
+            return Err(ArgsError { bind, gap });
+        }
+        Ok(())
+    }
 }
 
 /// See [`Strategy`].
@@ -71,5 +116,17 @@ mod tests {
             (8, Duration::from_secs(90))
         );
         assert!(Args::try_parse_from(["test", "--max-nodes=0"]).is_err());
+        assert!(args.check().is_ok());
+        assert!(
+            Args::parse_from(["test", "--bind-timeout=6s"])
+                .check()
+                .is_err()
+        );
+        assert!(args.tls.files().is_none());
+        let certificate = "--tls-cert-file=/tls/tls.crt";
+        assert!(
+            Args::try_parse_from(["test", certificate, "--tls-key-file=/tls/tls.key"]).is_err(),
+            "never without an authority of the clients"
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The verbs over HTTP, on the port of the admin server.
+//! The verbs over HTTP: on the port of the admin server, or on a TLS port of their own.
 //!
 //! Every logical error is a 200 with its text in the answer: kube-scheduler drops the body of any other status. Only a process
-//! that cannot judge, because its caches are empty or another one leads, answers 503.
+//! that cannot judge, because its caches are empty, or may not bind, because another one leads, answers 503.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,8 +17,9 @@ use katalyst_runtime::Health;
 use crate::extender::{Answer, Extender};
 use crate::metrics::Outcome;
 
-/// Largest question. 5,000 whole Node objects of 20 KiB are 100 MiB; names alone never come near.
-const MAX_BODY: usize = 256 * 1024 * 1024;
+/// Largest question unless a flag says otherwise: 15,000 names of the longest kind and the largest pod are 6 MiB. With
+/// `nodeCacheCapable: false` it is not enough: 5,000 whole Node objects of 20 KiB are 100 MiB.
+pub const MAX_BODY: usize = 16 * 1024 * 1024;
 
 #[derive(Clone)]
 struct Shared {
@@ -27,13 +28,13 @@ struct Shared {
 }
 
 /// The routes of the four verbs. Until `health` is ready each answers 503.
-pub fn router(extender: Arc<Extender>, health: Health) -> Router {
+pub fn router(extender: Arc<Extender>, health: Health, max_body: usize) -> Router {
     Router::new()
         .route("/filter", post(filter))
         .route("/prioritize", post(prioritize))
         .route("/preempt", post(preempt))
         .route("/bind", post(bind))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(max_body))
         .with_state(Shared { extender, health })
 }
 
@@ -54,6 +55,10 @@ async fn bind(State(shared): State<Shared>, body: Bytes) -> Response {
     if let Some(refusal) = shared.not_ready("bind", started) {
         return refusal;
     }
+    if !shared.extender.mandate().holds() {
+        let why = vec!["this replica does not lead; ask the Service".to_owned()];
+        return shared.refuse("bind", started, &why);
+    }
     let answer = shared.extender.bind(&body).await;
     shared.respond("bind", started, answer)
 }
@@ -70,13 +75,14 @@ impl Shared {
 
     fn not_ready(&self, verb: &'static str, started: Instant) -> Option<Response> {
         let pending = self.health.pending();
-        if pending.is_empty() {
-            return None;
-        }
+        (!pending.is_empty()).then(|| self.refuse(verb, started, &pending))
+    }
+
+    fn refuse(&self, verb: &'static str, started: Instant, why: &[String]) -> Response {
         self.extender
             .metrics()
             .answered(verb, Outcome::NotReady, started.elapsed().as_secs_f64());
-        Some((StatusCode::SERVICE_UNAVAILABLE, pending.join("\n") + "\n").into_response())
+        (StatusCode::SERVICE_UNAVAILABLE, why.join("\n") + "\n").into_response()
     }
 
     fn respond(&self, verb: &'static str, started: Instant, (outcome, body): Answer) -> Response {

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod policy;
 pub mod recent;
+pub mod replica;
 pub mod request;
 mod state;
 pub mod verbs;
@@ -27,7 +28,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use katalyst_runtime::{BoxError, Component, Gate, Leader, Process};
+use katalyst_runtime::{BoxError, Component, Process};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ use crate::extender::Extender;
 use crate::ledger::Ledger;
 use crate::metrics::ExtenderMetrics;
 use crate::policy::Policy;
+use crate::replica::{Endpoint, Mandate};
 use crate::verbs::bind::{BindTimeouts, Binder};
 
 /// This program.
@@ -44,12 +46,13 @@ pub const COMPONENT: Component = Component {
     admin_addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10262),
 };
 
-/// Sets everything up and returns; the process is ready when both caches are complete and it leads.
+/// Sets everything up and returns; the process is ready when both caches are complete, and binds when it leads as well.
 pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
+    args.check()?;
     let clients = process.connect(&args.runtime.client).await?;
-    let gates = ["cache: CustomNodeResources", "cache: pods", "leadership"]
-        .map(|name| process.health.gate(name));
-    let [offers, pods, leading] = gates;
+    let [offers, pods] =
+        ["cache: CustomNodeResources", "cache: pods"].map(|name| process.health.gate(name));
+    let mandate = Mandate::new(process.elect(&clients, &args.lease)?);
     let ledger = Arc::new(Ledger::new(
         i64::try_from(args.stale_after.as_millis()).unwrap_or(i64::MAX),
     ));
@@ -65,14 +68,24 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     let binder = Binder::new(clients.unretried.clone(), timeouts);
     let metrics = ExtenderMetrics::new(&process.metrics);
     let clock = Arc::new(|| jiff::Timestamp::now().as_millisecond());
-    let extender = Arc::new(Extender::new(ledger, policy, binder, metrics, clock));
+    let extender = Arc::new(
+        Extender::new(ledger, policy, binder, metrics, clock).with_mandate(mandate.clone()),
+    );
 
-    process
-        .serve_admin(
-            &args.runtime.admin,
-            http::router(extender.clone(), process.health.clone()),
-        )
-        .await?;
+    let verbs = http::router(
+        extender.clone(),
+        process.health.clone(),
+        args.max_request_bytes,
+    );
+    let serving = match args.tls.files() {
+        None => process.serve_admin(&args.runtime.admin, verbs).await?,
+        Some(files) => {
+            process
+                .serve_admin(&args.runtime.admin, axum::Router::new())
+                .await?;
+            process.serve_tls(&args.tls, files, verbs).await?
+        }
+    };
     let shown = extender.clone();
     process.state.provide("ledger", move || describe(&shown));
 
@@ -86,40 +99,39 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
             stopping.clone(),
         ),
     );
-    let leader = process.elect(&clients, &args.lease)?;
-    let led = lead(
-        extender.clone(),
-        leader,
-        clients.api.clone(),
-        pods,
-        leading,
-        process.clone(),
+    let (listings, requests) = watch::listings();
+    tasks.spawn(
+        "watch of pods",
+        watch::watch_pods(
+            extender.clone(),
+            clients.api.clone(),
+            pods,
+            requests,
+            stopping.clone(),
+        ),
     );
-    tasks.spawn("leadership", led);
+    let endpoint = args.advertise_address.map(|address| Endpoint {
+        namespace: clients.namespace.clone(),
+        service: args.service_name.clone(),
+        address,
+        port: serving.port(),
+    });
+    tasks.spawn(
+        "leadership",
+        replica::lead(
+            mandate,
+            listings,
+            clients.api.clone(),
+            endpoint,
+            stopping.clone(),
+        ),
+    );
     tasks.spawn(
         "settling of doubts",
         settle_doubts(extender.clone(), stopping.clone()),
     );
     tasks.spawn("wake-up", wakeup::run(extender, clients.api, stopping));
     Ok(())
-}
-
-/// Waits for leadership, and only then lists pods: the listing must contain every binding of the leader before.
-async fn lead(
-    extender: Arc<Extender>,
-    leader: Leader,
-    client: kube::Client,
-    synced: Gate,
-    leading: Gate,
-    process: Process,
-) -> Result<(), BoxError> {
-    let stopping = process.tasks.stopping();
-    tokio::select! {
-        () = stopping.cancelled() => return Ok(()),
-        () = leader.elected() => {}
-    }
-    leading.open();
-    watch::watch_pods(extender, client, synced, stopping).await
 }
 
 /// Looks at bindings without a verdict every 2 s, and keeps the gauges.

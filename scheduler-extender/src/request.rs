@@ -18,6 +18,9 @@ use crate::wire::{WireContainer, WirePod, WireResources};
 /// A pod's UID. Shared, since the ledger keeps it in several places.
 pub type Uid = Arc<str>;
 
+/// The resources that kube-scheduler must leave to the extender: `managedResources` of its configuration.
+pub const MANAGED: [&str; 2] = [RECLAIMED_MILLICPU, RECLAIMED_MEMORY];
+
 /// Why a pod's question cannot be answered. The texts name the object, the field and the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {

@@ -14,6 +14,7 @@ use crate::ledger::{Charge, Ledger, UnixMillis};
 use crate::metrics::{ExtenderMetrics, Outcome, WakeupLabels};
 use crate::policy::Policy;
 use crate::recent::Recent;
+use crate::replica::Mandate;
 use crate::request::PodRequest;
 use crate::verbs::bind::Binder;
 use crate::wakeup::{Touch, Waiting};
@@ -30,6 +31,7 @@ pub struct Extender {
     policy: Policy,
     binder: Binder,
     metrics: ExtenderMetrics,
+    mandate: Mandate,
     clock: Clock,
     in_mind: Mutex<Recent<(PodRequest, Charge)>>,
     waiting: Mutex<Waiting>,
@@ -41,7 +43,7 @@ pub struct Extender {
 pub type Answer = (Outcome, Result<Vec<u8>, serde_json::Error>);
 
 impl Extender {
-    /// An extender with an empty ledger.
+    /// An extender with an empty ledger, which may bind.
     pub fn new(
         ledger: Arc<Ledger>,
         policy: Policy,
@@ -55,12 +57,25 @@ impl Extender {
             policy,
             binder,
             metrics,
+            mandate: Mandate::always(),
             clock,
             in_mind: Mutex::new(Recent::new(PODS_IN_MIND)),
             waiting: Mutex::default(),
             offers_seen: AtomicI64::new(started),
             pods_seen: AtomicI64::new(started),
         }
+    }
+
+    /// Lets it bind only while `mandate` holds.
+    #[must_use]
+    pub fn with_mandate(mut self, mandate: Mandate) -> Self {
+        self.mandate = mandate;
+        self
+    }
+
+    /// The right to bind.
+    pub fn mandate(&self) -> &Mandate {
+        &self.mandate
     }
 
     /// The ledger.

@@ -69,6 +69,13 @@ impl Extender {
             node: &args.node,
             armed: true,
         };
+        if !self.mandate.holds() {
+            guard.settle(Settlement::Refused);
+            return Err((
+                Outcome::NotReady,
+                "this replica does not lead any more".to_owned(),
+            ));
+        }
         let (settlement, result) = self.binder.bind(args, pod.amount).await;
         guard.settle(settlement);
         self.waiting.lock().served(&uid);

@@ -10,3 +10,6 @@ pub use candidates::CandidateError;
 pub use filter::{Decision, filter};
 pub use preempt::preempt;
 pub use prioritize::prioritize;
+
+/// The paths that are served, as they stand in kube-scheduler's configuration.
+pub const VERBS: [&str; 4] = ["filter", "prioritize", "preempt", "bind"];

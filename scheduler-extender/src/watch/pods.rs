@@ -11,6 +11,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio_util::sync::CancellationToken;
 
+use super::listings::ListingRequests;
 use crate::extender::Extender;
 use crate::ledger::Charge;
 use crate::request::{Uid, pod_amount, pod_name, priority};
@@ -18,33 +19,43 @@ use crate::request::{Uid, pod_amount, pod_name, priority};
 /// Pods that hold a place. A pod that ends leaves the selection, which the watch reports as a deletion.
 const ON_A_NODE: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
 
-/// Feeds the ledger until `stopping`; opens `synced` when the first listing is complete.
+/// Feeds the ledger until `stopping`; opens `synced` when the first listing is complete, and lists again when `requests` says so.
 pub async fn watch_pods(
     extender: Arc<Extender>,
     client: Client,
     synced: Gate,
+    mut requests: ListingRequests,
     stopping: CancellationToken,
 ) -> Result<(), BoxError> {
-    let config = watcher::Config::default().fields(ON_A_NODE);
-    let events = watcher(Api::<Pod>::all(client), config)
-        .backoff(katalyst_runtime::backoff::watch_backoff())
-        .take_until(stopping.cancelled_owned());
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                let complete = matches!(event, Event::InitDone);
-                apply_pod(&extender, event);
-                if complete {
-                    synced.open();
+    loop {
+        // Without a resource version in the question, so the listing holds everything written before it was asked for.
+        let config = watcher::Config::default().fields(ON_A_NODE);
+        let number = requests.begin();
+        let events = watcher(Api::<Pod>::all(client.clone()), config)
+            .backoff(katalyst_runtime::backoff::watch_backoff());
+        pin_mut!(events);
+        loop {
+            let event = tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                () = requests.wanted() => break,
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    let complete = matches!(event, Event::InitDone);
+                    apply_pod(&extender, event);
+                    if complete {
+                        synced.open();
+                        requests.finished(number);
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "watch of pods broke; what is known stays until it is back");
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "watch of pods broke; what is known stays until it is back");
+                }
+                None => return Ok(()),
             }
         }
     }
-    Ok(())
 }
 
 /// One event.

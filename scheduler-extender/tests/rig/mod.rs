@@ -12,10 +12,11 @@ use katalyst_runtime::Process;
 use katalyst_runtime::logging::LogControl;
 use katalyst_scheduler_extender::COMPONENT;
 use katalyst_scheduler_extender::extender::Extender;
-use katalyst_scheduler_extender::http::router;
+use katalyst_scheduler_extender::http::{MAX_BODY, router};
 use katalyst_scheduler_extender::ledger::{Ledger, Offer};
 use katalyst_scheduler_extender::metrics::ExtenderMetrics;
 use katalyst_scheduler_extender::policy::Policy;
+use katalyst_scheduler_extender::replica::Mandate;
 use katalyst_scheduler_extender::verbs::bind::{BindTimeouts, Binder};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -47,6 +48,14 @@ impl Rig {
     }
 
     pub fn with(policy: Policy) -> (Self, ApiHandle) {
+        Self::made_of(policy, Mandate::always())
+    }
+
+    pub fn led_by(mandate: Mandate) -> (Self, ApiHandle) {
+        Self::made_of(Policy::default(), mandate)
+    }
+
+    fn made_of(policy: Policy, mandate: Mandate) -> (Self, ApiHandle) {
         let (client, handle) = client();
         let process = Process::new(COMPONENT, LogControl::detached());
         let metrics = ExtenderMetrics::new(&process.metrics);
@@ -60,7 +69,8 @@ impl Rig {
             Arc::new(move || {
                 read.load(Ordering::Relaxed) + i64::try_from(started.elapsed().as_millis()).unwrap()
             }),
-        );
+        )
+        .with_mandate(mandate);
         (
             Self {
                 extender: Arc::new(extender),
@@ -96,7 +106,7 @@ impl Rig {
 
     /// Sends a question as kube-scheduler does.
     pub async fn ask(&self, verb: &str, body: impl Into<Body>) -> (StatusCode, Value) {
-        let router = router(self.extender.clone(), self.process.health.clone());
+        let router = router(self.extender.clone(), self.process.health.clone(), MAX_BODY);
         let request = Request::post(format!("/{verb}"))
             .header("Content-Type", "application/json")
             .body(body.into())
