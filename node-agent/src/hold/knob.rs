@@ -131,6 +131,18 @@ impl Knob {
         matches!(self, Self::CpusetCpus | Self::CpusetMems)
     }
 
+    /// A limit whose value hardly ever changes, and which services do not depend on from second to second as they do on a quota.
+    pub fn is_steady(self) -> bool {
+        matches!(
+            self,
+            Self::CfsPeriod
+                | Self::CpuIdle
+                | Self::MemoryLimit
+                | Self::MemoryMax
+                | Self::MemoryHigh
+        )
+    }
+
     /// Written for the ceiling of reclaimed pods, and put back when a pod is not reclaimed any more.
     pub fn is_limit(self) -> bool {
         [Version::V1, Version::V2]

@@ -125,7 +125,14 @@ impl Planner<'_> {
         let dir = self
             .hierarchy
             .dir(setting.knob.controller(), &setting.group);
-        match reads.read(&dir.join(setting.knob.file())) {
+        let path = dir.join(setting.knob.file());
+        if let Wanted::Value(value) = &setting.wanted
+            && setting.knob.is_steady()
+            && reads.stands(&path, setting.knob, value)
+        {
+            return None;
+        }
+        match reads.read(&path) {
             Ok(current) => Some(Found {
                 current: current.trim().to_owned(),
                 setting,
@@ -230,6 +237,9 @@ impl Planner<'_> {
 
     /// The value that the kernel loses with this write.
     fn note_lost(&mut self, setting: &Setting, lost: Knob) {
+        if self.records.old(&setting.group, lost).is_some() {
+            return;
+        }
         let path = self
             .hierarchy
             .dir(lost.controller(), &setting.group)

@@ -1,7 +1,8 @@
 //! The files whose values are compared at each run, kept open between runs.
 //!
-//! Every limit is re-asserted each second (systemd may undo one at any time), so a node with 55 batch pods has 220 files read each second, and
-//! nearly always nothing to write. Opening them is nine tenths of that cost.
+//! Limits are re-asserted (systemd may undo one at any time), so a node with 55 batch pods has 220 files to look at, and nearly always nothing to
+//! write. Opening them is nine tenths of that cost, reading them most of the rest: quotas, which services depend on, are read each second, files
+//! whose value hardly ever changes each [`LOOKS`] seconds.
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,7 @@ use rustix::{
     io::Errno,
 };
 
+use super::knob::Knob;
 use crate::{
     cgroup::file::FileError,
     sample::{Buffer, Descriptors},
@@ -22,6 +24,8 @@ use crate::{
 
 /// Runs between looks for files that nobody reads any more.
 const SWEEP: u64 = 100;
+/// A file that held what is wanted is read again this many runs later at the latest.
+const LOOKS: u8 = 5;
 
 /// Open files by path.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ pub(super) struct Reads {
 struct Used {
     file: OwnedFd,
     run: u64,
+    /// What it held at the last look.
+    text: String,
+    /// Runs since then that took it as seen.
+    taken: u8,
 }
 
 impl Reads {
@@ -62,6 +70,19 @@ impl Reads {
         }
     }
 
+    /// Whether the file held `wanted` at the last look, and that was not long ago.
+    pub(super) fn stands(&mut self, path: &Path, knob: Knob, wanted: &str) -> bool {
+        let Some(used) = self.files.get_mut(path) else {
+            return false;
+        };
+        used.taken = used.taken.saturating_add(1);
+        let stands = used.taken < LOOKS && knob.same(&used.text, wanted);
+        if stands {
+            used.run = self.run;
+        }
+        stands
+    }
+
     /// What a file holds now, by its path: a file that was removed and made anew is the new one.
     pub(super) fn read(&mut self, path: &Path) -> Result<&str, FileError> {
         if let Some(used) = self.files.get_mut(path) {
@@ -69,6 +90,10 @@ impl Reads {
             let there = fstat(&used.file).is_ok_and(|stat| stat.st_nlink > 0)
                 && self.buffer.read(&used.file).is_ok();
             if there {
+                used.taken = 0;
+                if used.text != self.buffer.text() {
+                    self.buffer.text().clone_into(&mut used.text);
+                }
                 return Ok(self.buffer.text());
             }
             self.files.remove(path);
@@ -85,6 +110,9 @@ impl Reads {
             let used = Used {
                 file,
                 run: self.run,
+                text: self.buffer.text().to_owned(),
+                // Not all of them in the same run.
+                taken: u8::try_from(self.files.len() % usize::from(LOOKS)).unwrap_or(0),
             };
             self.files.insert(path.to_owned(), used);
         }
@@ -117,6 +145,24 @@ mod tests {
         fs::write(&other, "0").unwrap();
         assert_eq!(reads.read(&other).unwrap(), "0");
         assert_eq!(reads.files.len(), 1);
+    }
+
+    #[test]
+    fn what_stands_is_looked_at_now_and_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cpu.idle");
+        fs::write(&path, "1\n").unwrap();
+        let mut reads = Reads::new(Descriptors::new(8));
+        assert!(!reads.stands(&path, Knob::CpuIdle, "1"), "never looked at");
+        reads.read(&path).unwrap();
+        assert!(!reads.stands(&path, Knob::CpuIdle, "0"), "holds another");
+        reads.read(&path).unwrap();
+        fs::write(&path, "0\n").unwrap();
+        let unseen = (0..100)
+            .take_while(|_| reads.stands(&path, Knob::CpuIdle, "1"))
+            .count();
+        assert_eq!(unseen, usize::from(LOOKS) - 1);
+        assert_eq!(reads.read(&path).unwrap().trim(), "0");
     }
 
     #[test]
