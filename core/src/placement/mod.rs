@@ -28,10 +28,12 @@ pub mod preempt;
 pub mod reclaimed;
 pub mod request;
 pub mod score;
+#[cfg(test)]
+mod tests;
 mod unfit;
 
 pub use allocation::{Allocation, CardShare, HeldCard, NumaShare, Uid};
-pub use fit::{ContainerPlacement, PlacedCard, Placement, fit, fits};
+pub use fit::{ContainerPlacement, PlacedCard, Placement, Quality, fit, fit_on, fits};
 pub use machine::{Machine, Scope};
 pub use node::NodePlacement;
 pub use preempt::{Holder, victims};

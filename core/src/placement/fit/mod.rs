@@ -4,6 +4,8 @@
 //! In this order, the cheap first: taints, reclaimed amounts, then NUMA nodes and devices together: each set of NUMA nodes that would do, the best first, is
 //! tried with a search for devices within it.
 
+mod devices;
+mod numa;
 mod placement;
 mod taints;
 
@@ -11,11 +13,14 @@ pub use placement::{ContainerPlacement, PlacedCard, Placement, Quality};
 pub use taints::preferred_taints;
 
 use super::{
+    machine::Mask,
     node::NodePlacement,
     reclaimed,
     request::{NumaRequest, PodRequest},
     unfit::Unfit,
 };
+use crate::qos::Level;
+use devices::{Found, Within};
 
 /// Finds the best placement of a pod on a node.
 ///
@@ -23,26 +28,69 @@ use super::{
 ///
 /// Why there is none.
 pub fn fit(node: &NodePlacement, request: &PodRequest) -> Result<Placement, Unfit> {
-    check(node, request)?;
-    if request.wants_devices() {
-        return Err(Unfit::NoCards);
-    }
-    if request.numa != NumaRequest::None {
-        return Err(Unfit::NoTopology);
-    }
-    Ok(Placement {
-        reclaimed: request.reclaimed.unwrap_or_default(),
-        ..Placement::default()
-    })
+    fit_on(node, request, Mask::ALL)
 }
 
-/// Whether there is any placement: as [`fit`], and cheaper.
+/// As [`fit`], with these cards only, by position: a packing policy has chosen them.
+///
+/// # Errors
+///
+/// Why there is none.
+pub fn fit_on(node: &NodePlacement, request: &PodRequest, cards: Mask) -> Result<Placement, Unfit> {
+    check(node, request)?;
+    let within = Within {
+        cards,
+        ..Within::ANY
+    };
+    let mut placement = Placement {
+        reclaimed: request.reclaimed.unwrap_or_default(),
+        ..Placement::default()
+    };
+    let found = if request.numa != NumaRequest::None {
+        let bound = numa::bind(node, request, within)?;
+        placement.numa = bound.shares;
+        placement.exclusive = bound.exclusive;
+        bound.devices
+    } else if numa::kubelet::decides(node.machine(), request) {
+        placement.numa = numa::kubelet::predict(node, request)?;
+        placement.predicted = true;
+        let zones: Mask = placement
+            .numa
+            .iter()
+            .filter_map(|share| node.machine().zone_position(share.id))
+            .collect();
+        // Kubelet knows nothing of these devices: near is better, and no more than that.
+        let near = Within {
+            zones: Some(zones),
+            ..within
+        };
+        devices(node, request, near).or_else(|_| devices(node, request, within))?
+    } else {
+        devices(node, request, within)?
+    };
+    if placement.numa.is_empty() && request.level != Level::Reclaimed {
+        placement.floating = request.cpu;
+    }
+    placement.containers = found.containers;
+    placement.quality = found.quality;
+    Ok(placement)
+}
+
+/// Whether there is any placement: the same answer as [`fit`].
 ///
 /// # Errors
 ///
 /// Why there is none.
 pub fn fits(node: &NodePlacement, request: &PodRequest) -> Result<(), Unfit> {
     fit(node, request).map(drop)
+}
+
+fn devices(node: &NodePlacement, request: &PodRequest, within: Within) -> Result<Found, Unfit> {
+    if request.wants_devices() {
+        devices::place(node, request, within)
+    } else {
+        Ok(Found::default())
+    }
 }
 
 /// Taints, the agent, and reclaimed amounts.

@@ -85,6 +85,8 @@ pub struct MachineSpec {
     pub nics: Vec<NicSpec>,
     /// How kubelet aligns pods.
     pub alignment: Alignment,
+    /// Threads of a physical core; one where unknown.
+    pub threads: u8,
 }
 
 impl Machine {
@@ -95,6 +97,7 @@ impl Machine {
             cards: mut card_specs,
             nics: mut nic_specs,
             alignment,
+            threads,
         } = spec;
         zone_specs.sort_by_key(|zone| zone.id);
         zone_specs.dedup_by_key(|zone| zone.id);
@@ -170,6 +173,7 @@ impl Machine {
             nics,
             links,
             alignment,
+            threads: threads.max(1),
             left_out,
         }
     }

@@ -158,6 +158,7 @@ pub struct Machine {
     links: Box<[u8]>,
     uniform_links: bool,
     alignment: Alignment,
+    threads: u8,
     left_out: usize,
 }
 
@@ -180,6 +181,11 @@ impl Machine {
     /// How kubelet aligns pods.
     pub fn alignment(&self) -> Alignment {
         self.alignment
+    }
+
+    /// Threads of a physical core.
+    pub fn threads(&self) -> u8 {
+        self.threads
     }
 
     /// Zones and devices beyond [`MOST`], which are given to nobody.
