@@ -125,5 +125,10 @@ TRACES ?= ../shared/data
 replay: ## What the estimator would have offered on recorded load (TRACES=folder; synthetic load without)
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- replay --traces $(TRACES) --report target/reports/replay.json
 
+OPENB ?= ../shared/data/openb
+.PHONY: sim-gpu
+sim-gpu: ## How well GPUs are packed on recorded clusters, against the published best (OPENB=folder, ARGS='--seeds 2 --traces default')
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- gpu --openb $(OPENB) --csv target/reports/sim-gpu.csv --report target/reports/sim-gpu.json $(ARGS)
+
 report: ## Print every report of target/reports
 	$(E2E) report

@@ -3,5 +3,6 @@
 //! There is no second copy of any policy here: [`replay`] feeds a machine's samples to [`katalyst_core::capacity`] exactly as the agent and the capacity controller do,
 //! and counts. Rollouts are judged before they happen.
 
+pub mod gpu;
 pub mod replay;
 pub mod trace;

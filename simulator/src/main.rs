@@ -1,10 +1,13 @@
-//! `katalyst-simulator`: what a setting of the estimator would have offered on recorded load.
+//! `katalyst-simulator`: what the product's decisions would have done on recorded load and recorded clusters.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use katalyst_core::capacity::Params;
+use katalyst_core::packing::PolicyName;
+use katalyst_simulator::gpu::report;
+use katalyst_simulator::gpu::run::{Options, Which};
 use katalyst_simulator::replay::{Outcome, Setting, combine, replay};
 use katalyst_simulator::trace::{self, Traces};
 use serde_json::json;
@@ -34,24 +37,121 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// How well packing policies fill a cluster with GPUs: the published benchmark, kube-scheduler's rules, and pods that leave.
+    Gpu {
+        /// Folder with `openb_node_list_gpu_node.csv` and `openb_pod_list_*.csv`, or its parent.
+        #[arg(long, env = "OPENB", default_value = "../shared/data/openb")]
+        openb: PathBuf,
+        /// Seeds, 42 and on.
+        #[arg(long, default_value_t = 10)]
+        seeds: u16,
+        /// Only these traces (`default,cpu250`).
+        #[arg(long, value_delimiter = ',')]
+        traces: Vec<String>,
+        /// The policy that is judged against BestFit and FGD.
+        #[arg(long, default_value_t)]
+        packing_policy: PolicyName,
+        /// Compute asked for over the cluster's, where pods leave.
+        #[arg(long, default_value_t = 1.0)]
+        load: f64,
+        /// Threads; 0 for one a processor.
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        /// Write every curve, in the columns of the published results.
+        #[arg(long, value_name = "FILE")]
+        csv: Option<PathBuf>,
+        /// Write the claims as JSON.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
-    let Command::Replay {
-        traces,
-        windows,
-        margins,
-        report,
-    } = Cli::parse().command;
-    let sets = load(&traces)?;
+    match Cli::parse().command {
+        Command::Replay {
+            traces,
+            windows,
+            margins,
+            report,
+        } => replays(&traces, &windows, &margins, report.as_deref()),
+        Command::Gpu {
+            openb,
+            seeds,
+            traces,
+            packing_policy,
+            load,
+            threads,
+            csv,
+            report,
+        } => {
+            let options = Options {
+                folder: openb,
+                seeds: (42..42 + i64::from(seeds)).collect(),
+                traces,
+                policy: packing_policy,
+                load,
+                threads,
+            };
+            gpu(&options, csv.as_deref(), report.as_deref())
+        }
+    }
+}
+
+fn gpu(options: &Options, csv: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
+    let runs = katalyst_simulator::gpu::run::run(options)?;
+    let ours = Which::Ours(options.policy);
+    println!("{}", report::table(&runs, ours)?);
+    let claims = report::claims(&runs, ours);
+    for claim in &claims {
+        println!(
+            "{} {} = {:.2} {} (bar {})",
+            match claim.get("holds").and_then(serde_json::Value::as_bool) {
+                Some(true) => "holds",
+                Some(false) => "FAILS",
+                None => "-    ",
+            },
+            claim
+                .get("id")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default(),
+            claim
+                .get("value")
+                .and_then(serde_json::Value::as_f64)
+                .unwrap_or(f64::NAN),
+            claim
+                .get("unit")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default(),
+            claim
+                .get("bar")
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        );
+    }
+    if let Some(path) = csv {
+        write(path, &report::csv(&runs, ours))?;
+    }
+    if let Some(path) = report {
+        write(path, &serde_json::to_string_pretty(&claims)?)?;
+    }
+    Ok(())
+}
+
+fn replays(
+    traces: &Path,
+    windows: &[f64],
+    margins: &[f64],
+    report: Option<&Path>,
+) -> anyhow::Result<()> {
+    let sets = load(traces)?;
     println!(
         "{:<42} {:>8} {:>7} {:>7} {:>9} {:>10} {:>8}",
         "load", "window", "margin", "free", "offered", "too much", "by"
     );
     let mut rows = Vec::new();
     for set in &sets {
-        for window_seconds in &windows {
-            for margin in &margins {
+        for window_seconds in windows {
+            for margin in margins {
                 let setting = Setting {
                     params: Params {
                         margin: *margin,
@@ -88,7 +188,7 @@ fn main() -> anyhow::Result<()> {
         "free: left by services; offered: by us; too much: samples in which services needed part of the offer back, and how much of the machine that was"
     );
     if let Some(path) = report {
-        write(&path, &serde_json::to_string_pretty(&rows)?)?;
+        write(path, &serde_json::to_string_pretty(&rows)?)?;
     }
     Ok(())
 }

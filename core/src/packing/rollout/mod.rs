@@ -45,6 +45,9 @@ pub struct Params {
     pub several: f64,
     /// Weight of the model's scarcity.
     pub scarcity: f64,
+    /// Price of the room for one CPU-only pod: what a placement takes from the number of them that the node could still hold, in the mean over CPU-only
+    /// classes by popularity.
+    pub room: f64,
     /// Price of a node on which nothing runs.
     pub untouched: f64,
     /// Sequences walked when the budget of a request is spent.
@@ -64,6 +67,7 @@ impl Default for Params {
             cpu_only: 0.2,
             several: 0.1,
             scarcity: 0.5,
+            room: 0.0,
             untouched: 40.0,
             estimate: 16,
             kept: 200_000,
@@ -78,6 +82,7 @@ pub struct Rollout {
     params: Params,
     sequences: Sequences,
     several: Vec<(PodClass, f64)>,
+    cpu_only: Vec<(PodClass, f64)>,
     scarcity: Scarcity,
     values: RwLock<HashMap<NodeState, f64>>,
 }
@@ -89,6 +94,14 @@ impl Rollout {
             params,
             ..Self::default()
         }
+    }
+
+    /// Number of CPU-only pods that would still find room, in the mean over their classes.
+    fn room(&self, cpu_milli: u64) -> f64 {
+        self.cpu_only
+            .iter()
+            .map(|(class, weight)| weight * (cpu_milli / class.cpu_milli.max(1)) as f64)
+            .sum()
     }
 
     /// Compute expected to stay idle, plus the fragmentation for several cards.
@@ -110,7 +123,8 @@ impl Rollout {
             self.params.estimate
         };
         let value = self.sequences.left(&key, self.params.factor, sequences)
-            + self.params.several * expected(&key, &self.several);
+            + self.params.several * expected(&key, &self.several)
+            - self.params.room * self.room(node.cpu_milli);
         if full {
             let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
             if values.len() >= self.params.kept {
@@ -143,8 +157,19 @@ impl PackingPolicy for Rollout {
             .filter(|(class, _)| class.cards >= 2 && demand > 0.0)
             .map(|(class, p)| (class, p * f64::from(class.cards) / demand))
             .collect();
+        let cpu_only_share: f64 = table
+            .all()
+            .filter(|(class, _)| class.cards == 0)
+            .map(|(_, p)| p)
+            .sum();
+        let cpu_only = table
+            .all()
+            .filter(|(class, _)| class.cards == 0)
+            .map(|(class, p)| (class, p / cpu_only_share))
+            .collect();
         Box::new(Self {
             params: self.params,
+            cpu_only,
             sequences: Sequences::draw(
                 &drawn,
                 self.params.sequences,
