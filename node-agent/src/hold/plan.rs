@@ -257,11 +257,11 @@ impl Planner<'_> {
 
     /// Puts the old value on record, where it is not. `ours`: what the file holds may be our doing, so the default was there before.
     pub(super) fn note(&mut self, setting: &Setting, current: &str, changes: bool, ours: bool) {
-        if self.records.old(&setting.group, setting.knob).is_some() {
-            return;
-        }
         let default = setting.default_text();
-        if changes || (ours && !setting.knob.same(current, default)) {
+        // The record is looked for last: nearly every file, each second, holds what it should.
+        if (changes || (ours && !setting.knob.same(current, default)))
+            && self.records.old(&setting.group, setting.knob).is_none()
+        {
             self.plan.remember.push(Remember {
                 pod: setting.pod.clone(),
                 group: setting.group.clone(),

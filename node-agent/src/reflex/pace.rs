@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-/// Pause while a surge is looked for by glances alone: three glances fit into the interval over which a jump is judged.
-const FAST: Duration = Duration::from_millis(50);
+/// Pause while a surge is looked for by glances alone: two glances fit into the interval over which a jump is judged.
+const FAST: Duration = Duration::from_millis(75);
 /// Pause while triggers tell.
 const SLOW: Duration = Duration::from_millis(250);
 /// How long a surge is followed closely.
