@@ -117,8 +117,8 @@ bench-vm: ## The node's figures in a virtual machine: cgroup v2 with pressure tr
 	$(E2E) vm scenarios --program $(BINARIES)/katalyst-node-scenarios --machine two-nodes --bench --limit 1800 --only surge --only cost-110
 
 .PHONY: fuzz
-fuzz: ## Every parser of a kernel's file under the fuzzer, 5 CPU-minutes (FUZZ_SECONDS=n)
-	$(E2E) fuzz
+fuzz: ## What is read from kernel and container runtime under the fuzzer, 5 CPU-minutes each (FUZZ_SECONDS=n, ONLY=kernel|nri)
+	$(E2E) fuzz $(if $(ONLY),--target $(ONLY))
 
 TRACES ?= ../shared/data
 .PHONY: replay

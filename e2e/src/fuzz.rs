@@ -1,4 +1,4 @@
-//! `katalyst-e2e fuzz`: every parser of a kernel's file under the fuzzer for a given CPU time.
+//! `katalyst-e2e fuzz`: what the product reads from others under the fuzzer, each target for a given CPU time.
 //!
 //! The fuzzer (libFuzzer, in `fuzz/`) is built with the stable compiler: the coverage counters are a pass of LLVM that `-C` flags switch on, the same
 //! that cargo-fuzz passes with `--sanitizer none`. The parsers are safe Rust, so an address sanitizer would find nothing more.
@@ -18,17 +18,45 @@ use crate::{program, report, report::Row};
 const INSTRUMENT: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
      -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
      -Cllvm-args=-simplifycfg-branch-fold-threshold=0 --cfg fuzzing";
-/// The longest kernel file the fuzzer makes; real ones are longer only by repetition.
+/// The longest input the fuzzer makes; real files and lists are longer only by repetition.
 const LONGEST: &str = "-max_len=4096";
 /// An input that takes longer is a finding.
 const HANG: &str = "-timeout=10";
 /// Memory beyond which an input is a finding, MiB.
 const MEMORY: &str = "-rss_limit_mb=512";
 
+/// One program of `fuzz/`.
+#[derive(Debug)]
+struct Target {
+    /// Program, and folder of its corpus.
+    name: &'static str,
+    /// Begins the identifiers of its rows.
+    prefix: &'static str,
+    /// What it feeds.
+    feeds: &'static str,
+}
+
+/// All of them.
+const TARGETS: [Target; 2] = [
+    Target {
+        name: "kernel",
+        prefix: "fuzz",
+        feeds: "every parser of a kernel's file",
+    },
+    Target {
+        name: "nri",
+        prefix: "fuzz-nri",
+        feeds: "a container runtime's messages",
+    },
+];
+
 /// Flags of `katalyst-e2e fuzz`.
 #[derive(Debug, Args)]
 pub struct FuzzArgs {
-    /// CPU seconds of fuzzing.
+    /// Only this target.
+    #[arg(long, value_parser = TARGETS.map(|target| target.name))]
+    target: Option<String>,
+    /// CPU seconds of fuzzing for each target.
     #[arg(long, env = "FUZZ_SECONDS", default_value_t = 300)]
     seconds: u64,
     /// The repository.
@@ -50,12 +78,12 @@ struct Counts {
 /// # Errors
 /// When something cannot be built or started.
 pub fn run(args: &FuzzArgs) -> anyhow::Result<u8> {
-    let target = host()?;
+    let host = host()?;
     let fuzz = args.root.join("fuzz");
     let build = |bin: &str, flags: &str| {
         let mut command = Command::new("cargo");
         command
-            .args(["build", "--locked", "--release", "--target", &target])
+            .args(["build", "--locked", "--release", "--target", &host])
             .args(["--bin", bin, "--manifest-path"])
             .arg(fuzz.join("Cargo.toml"))
             .arg("--target-dir")
@@ -70,30 +98,61 @@ pub fn run(args: &FuzzArgs) -> anyhow::Result<u8> {
             .root
             .join("target/fuzz")
             .join(bin)
-            .join(&target)
+            .join(&host)
             .join("release")
             .join(bin))
     };
     let seeds = build("seeds", "")?;
-    let kernel = build("kernel", INSTRUMENT)?;
-
     let corpus = args.root.join("target/fuzz/corpus");
     let mut command = Command::new(seeds);
     command.arg(&corpus).args(captures(&args.root)?);
     print!("{}", program::run(&mut command)?);
 
-    let artifacts = args.root.join("target/fuzz/findings");
-    fs::create_dir_all(&artifacts).with_context(|| artifacts.display().to_string())?;
+    let mut all = Vec::new();
+    let mut findings = false;
+    for target in TARGETS {
+        if args.target.as_ref().is_some_and(|only| only != target.name) {
+            continue;
+        }
+        let program = build(target.name, INSTRUMENT)?;
+        let artifacts = args.root.join("target/fuzz/findings").join(target.name);
+        fs::create_dir_all(&artifacts).with_context(|| artifacts.display().to_string())?;
+        let place = Place {
+            corpus: corpus.join(target.name),
+            artifacts,
+        };
+        println!("{}: {}", target.name, target.feeds);
+        let (rows, finding) = fuzz_target(&target, &program, &place, args.seconds)?;
+        all.extend(rows);
+        findings |= finding;
+    }
+    report::publish("fuzz", &all)?;
+    Ok(u8::from(findings))
+}
+
+/// Where a target's inputs are.
+struct Place {
+    corpus: PathBuf,
+    artifacts: PathBuf,
+}
+
+/// Fuzzes until so much CPU time is spent, or there is a finding.
+fn fuzz_target(
+    target: &Target,
+    program: &Path,
+    place: &Place,
+    seconds: u64,
+) -> anyhow::Result<(Vec<Row>, bool)> {
     let mut total = Counts::default();
     let start = children_seconds()?;
     let mut finding = false;
     loop {
         let used = (children_seconds()? - start).max(0.0);
-        let left = args.seconds as f64 - used;
+        let left = seconds as f64 - used;
         if left < 1.0 || finding {
             break;
         }
-        let (counts, failed) = fuzz_for(&kernel, &corpus, &artifacts, left.ceil() as u64)?;
+        let (counts, failed) = fuzz_for(program, place, left.ceil() as u64)?;
         finding = failed;
         if !failed && counts.executions == 0 {
             bail!("the fuzzer ran nothing");
@@ -105,69 +164,64 @@ pub fn run(args: &FuzzArgs) -> anyhow::Result<u8> {
         };
     }
     let cpu = children_seconds()? - start;
-    let rows = rows(total, cpu, args.seconds as f64, finding);
-    report::publish("fuzz", &rows)?;
-    Ok(u8::from(finding))
+    Ok((rows(target, total, cpu, seconds as f64, finding), finding))
 }
 
-fn rows(counts: Counts, cpu: f64, bar: f64, finding: bool) -> Vec<Row> {
-    let place = "every parser of a kernel's file, libFuzzer, stable compiler";
+fn rows(target: &Target, counts: Counts, cpu: f64, bar: f64, finding: bool) -> Vec<Row> {
+    let place = format!("{}, libFuzzer, stable compiler", target.feeds);
+    let id = |what: &str| format!("{}-{what}", target.prefix);
     vec![
         Row::at_most(
-            "fuzz-findings",
+            &id("findings"),
             "findings: panics, hangs, broken assertions, memory",
             f64::from(u8::from(finding)),
             "count",
             0.0,
-            place,
+            &place,
         ),
         Row::at_least(
-            "fuzz-cpu",
+            &id("cpu"),
             "CPU time spent",
             cpu,
             "s",
             bar.floor() - 1.0,
-            place,
+            &place,
         ),
         Row::figure(
-            "fuzz-executions",
+            &id("executions"),
             "inputs tried",
             counts.executions as f64,
             "count",
-            place,
+            &place,
         ),
         Row::figure(
-            "fuzz-edges",
+            &id("edges"),
             "edges of the code reached",
             counts.edges as f64,
             "count",
-            place,
+            &place,
         ),
         Row::figure(
-            "fuzz-corpus",
+            &id("corpus"),
             "inputs kept because they reach something new",
             counts.corpus as f64,
             "count",
-            place,
+            &place,
         ),
         Row::figure(
-            "fuzz-peak-memory",
+            &id("peak-memory"),
             "memory at its highest",
             counts.peak_mebibytes as f64,
             "MiB",
-            place,
+            &place,
         ),
     ]
 }
 
 /// One run of the fuzzer. It counts time on the wall, a busy machine gives less: the caller runs again for the rest.
-fn fuzz_for(
-    kernel: &Path,
-    corpus: &Path,
-    artifacts: &Path,
-    seconds: u64,
-) -> anyhow::Result<(Counts, bool)> {
-    let mut command = Command::new(kernel);
+fn fuzz_for(fuzzer: &Path, place: &Place, seconds: u64) -> anyhow::Result<(Counts, bool)> {
+    let Place { corpus, artifacts } = place;
+    let mut command = Command::new(fuzzer);
     command
         .arg(format!("-max_total_time={seconds}"))
         .args(["-print_final_stats=1", LONGEST, HANG, MEMORY])
@@ -285,7 +339,8 @@ mod tests {
 
     #[test]
     fn a_finding_fails_its_bar() {
-        let rows = rows(Counts::default(), 300.2, 300.0, true);
+        let rows = rows(&TARGETS[1], Counts::default(), 300.2, 300.0, true);
+        assert_eq!(rows[0].id, "fuzz-nri-findings");
         assert_eq!(rows[0].holds, Some(false));
         assert_eq!(rows[1].holds, Some(true));
     }

@@ -1,8 +1,15 @@
-//! Writes the fuzzer's first inputs: each file of each capture, for each parser that reads it.
+//! Writes the fuzzers' first inputs: each file of each capture for each parser of kernel files that reads it, and the messages of a container runtime.
 //!
 //!     seeds FOLDER CAPTURE...
+//!
+//! Below the folder, each target has one of its own name.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[path = "../../node-agent/src/kernel/mod.rs"]
 #[allow(
@@ -11,13 +18,25 @@ use std::{env, error::Error, fs, path::PathBuf};
 )]
 mod kernel;
 
+#[path = "../../node-agent/src/nri"]
+#[allow(dead_code, reason = "only the seeds are used here")]
+mod nri {
+    pub mod any_bytes;
+    pub mod features;
+    pub mod messages;
+    pub mod mux;
+    pub mod placer;
+    pub mod translate;
+    pub mod ttrpc;
+    pub mod wire;
+}
+
 use kernel::{capture::sections, catalogue::PARSERS};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let folder = arguments.next().ok_or("seeds FOLDER CAPTURE...")?;
-    fs::create_dir_all(&folder)?;
-    let mut written = 0;
+    let mut files = Vec::new();
     for capture in arguments {
         let text = fs::read_to_string(&capture)?;
         for (path, text) in sections(&text) {
@@ -28,15 +47,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             {
                 let mut input = vec![u8::try_from(number)?];
                 input.extend(text.as_bytes());
-                fs::write(folder.join(format!("seed-{written}")), input)?;
-                written += 1;
+                files.push(input);
             }
         }
     }
-    println!(
-        "{written} seeds for {} parsers in {}",
-        PARSERS.len(),
-        folder.display()
-    );
+    write(&folder.join("kernel"), &files)?;
+    write(&folder.join("nri"), &nri::any_bytes::seeds()?)
+}
+
+fn write(folder: &Path, seeds: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder)?;
+    for (number, seed) in seeds.iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number}")), seed)?;
+    }
+    println!("{} seeds in {}", seeds.len(), folder.display());
     Ok(())
 }
