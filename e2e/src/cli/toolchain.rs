@@ -37,11 +37,10 @@ impl ToolchainCommand {
                         "missing"
                     };
                     let programs: Vec<_> = family
-                        .programs
-                        .iter()
-                        .map(|program| program.output)
+                        .files()
+                        .map(|program| program.display().to_string())
                         .collect();
-                    println!("{:<11} {state:<8} {}", family.name, programs.join(" "));
+                    println!("{:<14} {state:<8} {}", family.name, programs.join(" "));
                 }
             }
         }

@@ -59,6 +59,7 @@ pub fn up(config: &ClusterConfig, report: &mut dyn FnMut(&Step)) -> Result<RunDi
     check_port(config.port)?;
     packages::ensure(packages::CLUSTER)?;
     let mut families = toolchain::LOCAL_CLUSTER.to_vec();
+    families.push(config.runtime.family());
     if config.hollow > 0 {
         families.push("kwok");
     }

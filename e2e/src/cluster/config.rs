@@ -9,6 +9,7 @@ use katalyst_crds::yaml;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ClusterError, at};
+use crate::cache::Cache;
 
 /// Name of a cluster when none is given.
 pub const DEFAULT_NAME: &str = "default";
@@ -17,6 +18,43 @@ pub const DEFAULT_NAME: &str = "default";
 const MOST_VMS: u8 = 16;
 /// Most hollow nodes; beyond it the control plane on one machine is what is measured.
 const MOST_HOLLOW: u32 = 5_000;
+
+/// Container runtime of the host node; machines have the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Runtime {
+    /// containerd 2.4.
+    #[default]
+    #[serde(rename = "containerd")]
+    #[value(name = "containerd")]
+    Containerd,
+    /// containerd 2.1.
+    #[serde(rename = "containerd-2.1")]
+    #[value(name = "containerd-2.1")]
+    Containerd21,
+    /// containerd 1.7; kubelet 1.36 is the last one that runs with it.
+    #[serde(rename = "containerd-1.7")]
+    #[value(name = "containerd-1.7")]
+    Containerd17,
+}
+
+impl Runtime {
+    /// The family that builds it.
+    pub const fn family(self) -> &'static str {
+        match self {
+            Self::Containerd => "containerd",
+            Self::Containerd21 => "containerd-2.1",
+            Self::Containerd17 => "containerd-1.7",
+        }
+    }
+
+    /// Where its programs are.
+    pub fn folder(self, cache: &Cache) -> PathBuf {
+        match self {
+            Self::Containerd => cache.bin(),
+            other => cache.bin().join(other.family()),
+        }
+    }
+}
 
 /// A cluster, fully decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +66,8 @@ pub struct ClusterConfig {
     pub vms: u8,
     /// Hollow nodes, played by kwok.
     pub hollow: u32,
+    /// Container runtime of the host node.
+    pub runtime: Runtime,
     /// Port on 127.0.0.1 of this machine where the API server is reached.
     pub port: u16,
     /// `KubeSchedulerConfiguration`, with `__KUBECONFIG__` in place of a path. Without one kube-scheduler runs with its defaults.
@@ -44,6 +84,7 @@ impl Default for ClusterConfig {
             name: DEFAULT_NAME.to_owned(),
             vms: 0,
             hollow: 0,
+            runtime: Runtime::default(),
             port: 16_443,
             scheduler_config: default_scheduler_config(),
             images: Vec::new(),
@@ -61,6 +102,9 @@ pub struct ClusterOptions {
     /// Hollow nodes (kwok), for scale [default: 0].
     #[arg(long, env = "HOLLOW", value_name = "N")]
     pub hollow: Option<u32>,
+    /// Container runtime of the host node [default: containerd].
+    #[arg(long, env = "KATALYST_RUNTIME", value_enum)]
+    pub runtime: Option<Runtime>,
     /// Port on 127.0.0.1 where the API server is reached [default: 16443].
     #[arg(long, env = "KATALYST_PORT")]
     pub port: Option<u16>,
@@ -74,7 +118,7 @@ pub struct ClusterOptions {
     /// Seconds within which the start must be complete [default: 240].
     #[arg(long, value_name = "SECONDS")]
     pub start_timeout: Option<u64>,
-    /// YAML file with these settings (`vms`, `hollow`, `port`, `schedulerConfig`, `images`, `startTimeoutSeconds`).
+    /// YAML file with these settings (`vms`, `hollow`, `runtime`, `port`, `schedulerConfig`, `images`, `startTimeoutSeconds`).
     #[arg(long, env = "KATALYST_CLUSTER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -92,6 +136,7 @@ impl ClusterOptions {
             name: name.to_owned(),
             vms: self.vms.unwrap_or(base.vms),
             hollow: self.hollow.unwrap_or(base.hollow),
+            runtime: self.runtime.unwrap_or(base.runtime),
             port: self.port.unwrap_or(base.port),
             scheduler_config: self.scheduler_config.clone().or(base.scheduler_config),
             images: images
@@ -185,7 +230,7 @@ mod tests {
     fn flags_beat_the_file_and_the_file_beats_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.yaml");
-        fs::write(&file, "vms: 2\nhollow: 7\n").unwrap();
+        fs::write(&file, "vms: 2\nhollow: 7\nruntime: containerd-1.7\n").unwrap();
         let options = ClusterOptions {
             vms: Some(1),
             config: Some(file),
@@ -193,6 +238,7 @@ mod tests {
         };
         let config = options.resolve("a").unwrap();
         assert_eq!((config.vms, config.hollow, config.port), (1, 7, 16_443));
+        assert_eq!(config.runtime, Runtime::Containerd17);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     component::{ComponentSpec, Endpoint},
+    config::Runtime,
     control_plane::Site,
     network,
 };
@@ -55,17 +56,55 @@ impl NodeFiles {
 }
 
 /// containerd.
-pub(super) fn containerd(site: &Site<'_>, files: &NodeFiles) -> ComponentSpec {
+pub(super) fn containerd(site: &Site<'_>, files: &NodeFiles, runtime: Runtime) -> ComponentSpec {
     ComponentSpec::new(
         component::CONTAINERD,
-        site.cache.program("containerd"),
+        runtime.folder(site.cache).join("containerd"),
         ["--config".into(), files.containerd.clone().into_os_string()],
     )
     .listening_on(Endpoint::Socket(CONTAINERD_SOCKET.into()))
 }
 
 /// Configuration file of containerd.
-pub(super) fn containerd_config(site: &Site<'_>, files: &NodeFiles) -> String {
+pub(super) fn containerd_config(site: &Site<'_>, files: &NodeFiles, runtime: Runtime) -> String {
+    match runtime {
+        Runtime::Containerd | Runtime::Containerd21 => version_3(site, files),
+        Runtime::Containerd17 => version_2(site, files),
+    }
+}
+
+/// containerd 1.7, where NRI is off unless it is switched on.
+fn version_2(site: &Site<'_>, files: &NodeFiles) -> String {
+    format!(
+        r#"version = 2
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+[plugins."io.containerd.nri.v1.nri"]
+  disable = false
+  socket_path = "/var/run/nri/nri.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "{bin}"
+  conf_dir = "{cni}"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+    SystemdCgroup = false
+    BinaryName = "{runc}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/var/lib/containerd/opt"
+"#,
+        pause = catalogue::PAUSE,
+        bin = site.cache.bin().display(),
+        cni = files.cni.display(),
+        runc = site.cache.program("runc").display(),
+    )
+}
+
+/// containerd 2.
+fn version_3(site: &Site<'_>, files: &NodeFiles) -> String {
     format!(
         r#"version = 3
 [grpc]
@@ -197,6 +236,8 @@ pub(super) fn folders() -> [&'static Path; 6] {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
     use crate::{cache::Cache, cluster::run_dir::RunDir, pki::CertificateFolder};
 
@@ -224,9 +265,11 @@ mod tests {
     #[test]
     fn containerd_uses_our_runc_and_pause_image() {
         with_site(|site| {
-            let text = containerd_config(site, &NodeFiles::new(site));
-            assert!(text.contains("BinaryName = \"/c/bin/runc\""));
-            assert!(text.contains(catalogue::PAUSE));
+            for runtime in Runtime::value_variants() {
+                let text = containerd_config(site, &NodeFiles::new(site), *runtime);
+                assert!(text.contains("BinaryName = \"/c/bin/runc\""));
+                assert!(text.contains(catalogue::PAUSE));
+            }
         });
     }
 

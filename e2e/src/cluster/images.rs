@@ -22,7 +22,7 @@ pub(super) struct NodeImages {
 impl NodeImages {
     pub(super) fn new(cache: &Cache, config: &ClusterConfig) -> Self {
         Self {
-            ctr: cache.program("ctr"),
+            ctr: config.runtime.folder(cache).join("ctr"),
             config: config.clone(),
         }
     }

@@ -110,13 +110,18 @@ async fn start(
     let scheduler_config = write_files(&site, config, &authority)?;
     progress.step("namespaces, network, cgroups and certificates made")?;
 
-    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", cache.bin().display());
+    // The runtime's own folder first: it finds its shim by name.
+    let path = format!(
+        "{}:{}:/usr/sbin:/usr/bin:/sbin:/bin",
+        config.runtime.folder(&cache).display(),
+        cache.bin().display()
+    );
     let components = Components::new(run.logs(), path);
     let images = NodeImages::new(&cache, config);
     serve(run, config, &components, &images).await?;
     let machines = machines::start(&site, config, &authority, &components)?;
     let files = NodeFiles::new(&site);
-    components.start(host_node::containerd(&site, &files))?;
+    components.start(host_node::containerd(&site, &files, config.runtime))?;
     components.start(control_plane::etcd(&site))?;
     components.start(control_plane::api_server(&site))?;
     let client = api::client(&site.kubeconfig(names::ADMIN)).await?;
@@ -220,7 +225,7 @@ fn write_files(
     let files = NodeFiles::new(site);
     write(
         &files.containerd,
-        &host_node::containerd_config(site, &files),
+        &host_node::containerd_config(site, &files, config.runtime),
     )?;
     write(
         &files.kubelet,

@@ -3,6 +3,8 @@
 //! One Go module a family, because their dependency sets disagree. Versions and checksums are in
 //! `toolchain/FAMILY/go.mod` and `go.sum`; what is here is only how to build.
 
+use std::path::{Path, PathBuf};
+
 /// One program of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {
@@ -17,6 +19,8 @@ pub struct Program {
 pub struct Family {
     /// Name, and folder below `toolchain/`.
     pub name: &'static str,
+    /// Folder below the cache's programs, for a second version of what another family builds; else empty.
+    pub folder: &'static str,
     /// What is built.
     pub programs: &'static [Program],
     /// Linker flags.
@@ -43,6 +47,7 @@ const fn program(package: &'static str, output: &'static str) -> Program {
 const fn pure(name: &'static str, programs: &'static [Program], ldflags: &'static str) -> Family {
     Family {
         name,
+        folder: "",
         programs,
         ldflags,
         tags: "",
@@ -50,7 +55,15 @@ const fn pure(name: &'static str, programs: &'static [Program], ldflags: &'stati
     }
 }
 
-/// Every family, in the order in which they are built.
+/// Another version of a family's programs, in a folder of its own name. Only built when asked for by name.
+const fn older(name: &'static str, programs: &'static [Program], ldflags: &'static str) -> Family {
+    Family {
+        folder: name,
+        ..pure(name, programs, ldflags)
+    }
+}
+
+/// Every family, in the order in which they are built; the older versions last.
 pub const FAMILIES: &[Family] = &[
     pure(
         "kubernetes",
@@ -90,6 +103,7 @@ pub const FAMILIES: &[Family] = &[
     ),
     Family {
         name: "runc",
+        folder: "",
         programs: &[program("github.com/opencontainers/runc", "runc")],
         ldflags: "-s -w -linkmode external -extldflags -static -X main.version=1.5.2",
         // Without the seccomp tag every pod sandbox fails.
@@ -129,16 +143,58 @@ pub const FAMILIES: &[Family] = &[
     ),
     pure("kind", &[program("sigs.k8s.io/kind", "kind")], "-s -w"),
     pure("coredns", &[program(".", "coredns")], "-s -w"),
+    older(
+        "containerd-1.7",
+        &[
+            program(
+                "github.com/containerd/containerd/cmd/containerd",
+                "containerd",
+            ),
+            program(
+                "github.com/containerd/containerd/cmd/containerd-shim-runc-v2",
+                "containerd-shim-runc-v2",
+            ),
+            program("github.com/containerd/containerd/cmd/ctr", "ctr"),
+        ],
+        "-s -w -X github.com/containerd/containerd/version.Version=1.7.35",
+    ),
+    older(
+        "containerd-2.1",
+        &[
+            program(
+                "github.com/containerd/containerd/v2/cmd/containerd",
+                "containerd",
+            ),
+            program(
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+                "containerd-shim-runc-v2",
+            ),
+            program("github.com/containerd/containerd/v2/cmd/ctr", "ctr"),
+        ],
+        "-s -w -X github.com/containerd/containerd/v2/version.Version=2.1.9",
+    ),
 ];
 
 impl Family {
+    /// Whether it is built only when asked for by name.
+    pub const fn is_extra(&self) -> bool {
+        !self.folder.is_empty()
+    }
+
+    /// Its programs, relative to the cache's folder of programs.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        (self.programs.iter()).map(|program| Path::new(self.folder).join(program.output))
+    }
+
     /// Arguments of `go` that build this family into `bin`.
     pub fn build_arguments(&self, bin: &str) -> Vec<String> {
         // A single program may be named differently from its package; several are named by go.
+        let bin = Path::new(bin).join(self.folder);
         let output = match self.programs {
-            [one] => format!("{bin}/{}", one.output),
-            _ => format!("{bin}/"),
+            [one] => bin.join(one.output),
+            _ => bin.join(""),
         };
+        let output = output.display().to_string();
         let mut arguments = vec![
             "build".to_owned(),
             "-trimpath".to_owned(),
@@ -179,11 +235,7 @@ mod tests {
 
     #[test]
     fn outputs_are_unique() {
-        let mut outputs: Vec<_> = FAMILIES
-            .iter()
-            .flat_map(|family| family.programs)
-            .map(|program| program.output)
-            .collect();
+        let mut outputs: Vec<_> = FAMILIES.iter().flat_map(Family::files).collect();
         outputs.sort_unstable();
         let before = outputs.len();
         outputs.dedup();
@@ -194,6 +246,18 @@ mod tests {
     fn single_program_gets_its_own_file_name() {
         let arguments = by_name("etcd").unwrap().build_arguments("/b");
         assert!(arguments.contains(&"/b/etcd".to_owned()), "{arguments:?}");
+    }
+
+    #[test]
+    fn another_version_gets_a_folder_and_is_built_on_demand_only() {
+        let family = by_name("containerd-1.7").unwrap();
+        let arguments = family.build_arguments("/b");
+        assert!(
+            arguments.contains(&"/b/containerd-1.7/".to_owned()),
+            "{arguments:?}"
+        );
+        let usual = by_name("containerd").unwrap();
+        assert_eq!((family.is_extra(), usual.is_extra()), (true, false));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub enum ToolchainError {
     },
     /// There is no such family.
     #[error(
-        "no toolchain family `{0}`; there are: kubernetes etcd containerd runc cni kwok kind coredns"
+        "no toolchain family `{0}`; there are: kubernetes etcd containerd runc cni kwok kind coredns containerd-1.7 containerd-2.1"
     )]
     NoFamily(String),
 }
@@ -67,7 +67,7 @@ pub enum ToolchainError {
 /// The families that a local cluster needs; hollow nodes add `kwok`.
 pub const LOCAL_CLUSTER: &[&str] = &["kubernetes", "etcd", "containerd", "runc", "cni", "coredns"];
 
-/// Builds those of `names` (all when empty) that the cache lacks. A warm call costs milliseconds.
+/// Builds those of `names` (when empty: all that are not extra) that the cache lacks. A warm call costs milliseconds.
 ///
 /// Progress goes to standard error, a line a family.
 pub fn ensure(cache: &Cache, names: &[&str]) -> Result<(), ToolchainError> {
@@ -123,7 +123,10 @@ pub fn modules_folder() -> PathBuf {
 
 fn choose(names: &[&str]) -> Result<Vec<&'static Family>, ToolchainError> {
     if names.is_empty() {
-        return Ok(FAMILIES.iter().collect());
+        return Ok(FAMILIES
+            .iter()
+            .filter(|family| !family.is_extra())
+            .collect());
     }
     names
         .iter()
@@ -134,6 +137,7 @@ fn choose(names: &[&str]) -> Result<Vec<&'static Family>, ToolchainError> {
 }
 
 fn build(family: &Family, source: &Path, cache: &Cache, label: &str) -> Result<(), ToolchainError> {
+    cache.create(cache.bin().join(family.folder))?;
     let logs = cache.create(cache.logs())?;
     let log_path = logs.join(format!("toolchain-{}.log", family.name));
     let log = File::create(&log_path).map_err(|error| file(&log_path, error))?;
@@ -207,7 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn no_names_mean_all() {
-        assert_eq!(choose(&[]).unwrap().len(), FAMILIES.len());
+    fn no_names_mean_all_but_the_extra_ones() {
+        let chosen = choose(&[]).unwrap();
+        assert!(chosen.iter().all(|family| !family.is_extra()));
+        assert!(chosen.len() > 1 && chosen.len() < FAMILIES.len());
     }
 }

@@ -46,9 +46,8 @@ impl Stamp {
     pub(super) fn is_current(&self, family: &Family, cache: &Cache) -> bool {
         fs::read_to_string(&self.file).is_ok_and(|found| found.trim() == self.hash)
             && family
-                .programs
-                .iter()
-                .all(|program| cache.program(program.output).is_file())
+                .files()
+                .all(|program| cache.bin().join(program).is_file())
     }
 
     /// Remembers that the programs in the cache are the wanted ones.
