@@ -11,6 +11,7 @@
 //! | [`capacity`] | how much of a node may be offered to batch pods |
 //! | [`placement`] | whether a pod fits a node, with which NUMA nodes and devices, and how well |
 //! | [`packing`] | which node and cards a pod with GPUs takes, so that least stays behind unused |
+//! | [`card_claims`] | whether a pod may have the cards of its record beside those that others hold |
 //! | [`pools`] | which CPUs and memory nodes each pod may use |
 //! | [`cpu_time`] | weight, quota and burst of a pod |
 //! | [`rebind`] | which pods leave a NUMA node that runs out of memory |
@@ -18,6 +19,7 @@
 //! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
 
 pub mod capacity;
+pub mod card_claims;
 pub mod cpu_set;
 pub mod cpu_time;
 pub mod eviction;

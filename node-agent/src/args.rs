@@ -1,6 +1,9 @@
 //! Flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use katalyst_core::{
@@ -11,7 +14,12 @@ use katalyst_core::{
 };
 use katalyst_runtime::flags::{RuntimeArgs, duration};
 
-use crate::{nri::NriArgs, restore::RestoreOnExit, sample::MachineUsage};
+use crate::{
+    devices::{GuardConfig, Injection},
+    nri::NriArgs,
+    restore::RestoreOnExit,
+    sample::MachineUsage,
+};
 
 /// Senses the node, reports what services use, and holds reclaimed pods under the ceiling that services leave.
 #[derive(Parser, Clone, Debug)]
@@ -32,6 +40,9 @@ pub struct Args {
     /// The container runtime's hook.
     #[command(flatten)]
     pub nri: NriArgs,
+    /// Devices.
+    #[command(flatten)]
+    pub devices: DeviceArgs,
     /// Report.
     #[command(flatten)]
     pub report: ReportArgs,
@@ -165,6 +176,24 @@ pub struct PoolArgs {
     pub pools_interval: Duration,
 }
 
+/// Devices.
+#[derive(ClapArgs, Clone, Debug)]
+#[command(next_help_heading = "Devices")]
+pub struct DeviceArgs {
+    /// How the GPUs of a pod's record come into its containers: as device nodes and environment, as names of the Container Device Interface, or as
+    /// environment for NVIDIA's container runtime alone.
+    #[arg(long, env = "KATALYST_DEVICE_INJECTION", value_enum, default_value_t = Injection::Nodes)]
+    pub device_injection: Injection,
+    /// What GPUs are called in the Container Device Interface, before `=UUID`.
+    #[arg(
+        long,
+        env = "KATALYST_CDI_KIND",
+        default_value = "nvidia.com/gpu",
+        value_name = "VENDOR/CLASS"
+    )]
+    pub cdi_kind: String,
+}
+
 /// Report.
 #[derive(ClapArgs, Clone, Debug)]
 #[command(next_help_heading = "Report")]
@@ -202,6 +231,17 @@ pub struct EvictionArgs {
     #[arg(long, env = "KATALYST_EVICTION_DRY_RUN", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub eviction_dry_run: bool,
+}
+
+impl DeviceArgs {
+    /// Settings of the guard; `root` is where the node's `/proc`, `/sys` and `/dev` start.
+    pub fn config(&self, root: &Path) -> GuardConfig {
+        GuardConfig {
+            root: root.to_owned(),
+            injection: self.device_injection,
+            cdi_kind: self.cdi_kind.clone(),
+        }
+    }
 }
 
 impl HoldArgs {

@@ -67,6 +67,17 @@ impl Events {
         );
     }
 
+    /// A container does not get the devices that the scheduler chose for it.
+    pub fn devices_refused(&self, pod: &PodInfo, note: &str) {
+        self.push(
+            pod,
+            EventType::Warning,
+            "DevicesRefused",
+            "CreateContainer",
+            note,
+        );
+    }
+
     /// A pod is evicted, or would be.
     pub fn evicted(&self, pod: &PodInfo, dry_run: bool, note: &str) {
         let reason = if dry_run {

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod cgroup;
+pub mod devices;
 pub mod events;
 pub mod eviction;
 pub mod hold;

@@ -14,7 +14,7 @@ use prometheus_client::{
     },
 };
 
-use crate::pools::PoolMetrics;
+use crate::{devices::DeviceMetrics, pools::PoolMetrics};
 
 type Float = Gauge<f64, AtomicU64>;
 
@@ -56,6 +56,8 @@ pub struct AgentMetrics {
     evictions: Family<ResultLabel, Counter>,
     /// Of the pools.
     pub pools: PoolMetrics,
+    /// Of devices.
+    pub devices: DeviceMetrics,
 }
 
 impl AgentMetrics {
@@ -75,6 +77,7 @@ impl AgentMetrics {
             reports: Family::default(),
             evictions: Family::default(),
             pools: PoolMetrics::register(registry),
+            devices: DeviceMetrics::register(registry),
         };
         let of = metrics.clone();
         registry.register(move |r| {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::{
     COMPONENT,
     args::Args,
+    devices::Guard,
     events::{self, Events},
     eviction::{self, Evictor, Rounds, RoundsConfig},
     metrics::AgentMetrics,
@@ -43,6 +44,7 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     let (snapshots, snapshot) = watch::channel(None::<Arc<Snapshot>>);
     let (arrived, reported) = watch::channel(None);
     let (offers, offer) = watch::channel(Offer::default());
+    let (sensed, machine) = watch::channel(Arc::default());
     let (event_sink, event_queue) = events::channel();
 
     provide_state(&process, &snapshot, &offer, &notices);
@@ -88,8 +90,15 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         if args.nri.nri && !args.hold.dry_run {
             // A part of the budget is left for the way there and back.
             let patience = args.nri.nri_budget.mul_f64(0.75);
-            let root = args.node.root.clone();
-            let placer = PoolPlacer::new(mailbox.clone(), view, root, patience, notices.clone());
+            let guard = Guard::new(
+                args.devices.config(&args.node.root),
+                machine,
+                pods.clone(),
+                notices.clone(),
+                Some(event_sink.clone()),
+                metrics.devices.clone(),
+            );
+            let placer = PoolPlacer::new(mailbox.clone(), view, patience, guard);
             let state_dir = &args.node.state_dir;
             nri::start(&process, &args.nri, state_dir, Arc::new(placer), &notices);
         }
@@ -145,6 +154,7 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
                 .strip_prefix("/")
                 .unwrap_or(&args.pools.kubelet_root_dir),
         ),
+        sensed,
         arrived,
         notices: notices.clone(),
         metrics: metrics.clone(),

@@ -7,7 +7,7 @@
 
 mod node;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use katalyst_core::{cpu_set::CpuSet, pools::PoolParams, qos::Level};
 use katalyst_node_agent::{
@@ -15,10 +15,11 @@ use katalyst_node_agent::{
     hold::{Records, restore_all},
     metrics::AgentMetrics,
     pods::PodInfo,
-    pools::{Pools, PoolsConfig},
+    pools::{Pools, PoolsConfig, PoolsView},
     reflex::Reflex,
 };
 use node::{Layout, MIB, Node};
+use tokio::sync::watch;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -32,6 +33,13 @@ fn container_name(layout: Layout) -> String {
 
 /// A reflex with pools; `reserved`: CPUs kept for the system.
 fn reflex(node: &Node, reserved: Option<&str>) -> Reflex {
+    reflex_and_view(node, reserved).0
+}
+
+fn reflex_and_view(
+    node: &Node,
+    reserved: Option<&str>,
+) -> (Reflex, watch::Receiver<Arc<PoolsView>>) {
     let mut reflex = node.reflex();
     let metrics = AgentMetrics::register(&katalyst_runtime::Metrics::new("test", "0"));
     let config = PoolsConfig {
@@ -41,13 +49,10 @@ fn reflex(node: &Node, reserved: Option<&str>) -> Reflex {
         params: PoolParams::default(),
         interval: Duration::from_secs(5),
     };
-    reflex.set_pools(Pools::new(
-        config,
-        node.notices.clone(),
-        metrics.pools,
-        None,
-    ));
-    reflex
+    let pools = Pools::new(config, node.notices.clone(), metrics.pools, None);
+    let view = pools.view();
+    reflex.set_pools(pools);
+    (reflex, view)
 }
 
 /// What a group's file names where nobody restricts it.
@@ -216,7 +221,7 @@ fn what_kubelet_gave_away_is_left_alone() {
 #[test]
 fn a_pod_that_only_the_runtime_knows_has_its_room_at_once() {
     let mut node = Node::with_cpusets(Layout::V2Cgroupfs);
-    let mut agent = reflex(&node, Some("0"));
+    let (mut agent, view) = reflex_and_view(&node, Some("0"));
     run(&mut node, &mut agent);
     run(&mut node, &mut agent);
     node.group("aaaa-1111", "besteffort");
@@ -231,6 +236,14 @@ fn a_pod_that_only_the_runtime_knows_has_its_room_at_once() {
         "max 100000",
         "it is held"
     );
+    // The API server never told of it. Its group goes, and with it its place, long before the runtime removes its sandbox.
+    let uid = PodUid::new("aaaa-1111");
+    assert!(view.borrow().pods.contains_key(&uid));
+    node.remove("aaaa-1111");
+    for _ in 0..6 {
+        run(&mut node, &mut agent);
+    }
+    assert!(!view.borrow().pods.contains_key(&uid));
 }
 
 #[test]

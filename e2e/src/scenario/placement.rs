@@ -119,7 +119,7 @@ fn batch(name: &str, node: &str) -> Value {
 }
 
 /// What a pod has seen so far; at least one line.
-fn lines(world: &World, name: &str) -> Result<Vec<Line>, String> {
+pub(super) fn lines(world: &World, name: &str) -> Result<Vec<Line>, String> {
     wait_for(
         &format!("a line of {name}"),
         Duration::from_secs(60),
@@ -162,8 +162,8 @@ fn cpus(line: &Line) -> Result<CpuSet, String> {
     CpuSet::parse(&line.seen.cpus).map_err(|e| e.to_string())
 }
 
-/// What `/debug/state` of a node's agent says of the runtime's hook.
-fn hook(world: &World, node: &str) -> Result<Value, String> {
+/// What a node's agent serves at `path`.
+pub(super) fn agent_get(world: &World, node: &str, path: &str) -> Result<String, String> {
     let pods = world.product_pods("katalyst-node-agent")?;
     let pod = pods
         .iter()
@@ -171,18 +171,23 @@ fn hook(world: &World, node: &str) -> Result<Value, String> {
         .and_then(|pod| pod["metadata"]["name"].as_str())
         .ok_or_else(|| format!("no agent on {node}"))?;
     let path = format!(
-        "/api/v1/namespaces/{}/pods/{pod}:10261/proxy/debug/state",
+        "/api/v1/namespaces/{}/pods/{pod}:10261/proxy/{path}",
         crate::product::NAMESPACE
     );
-    let state = world
+    world
         .kubectl
         .run(&["get", "--raw", &path])
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| e.to_string())
+}
+
+/// What `/debug/state` of a node's agent says of the runtime's hook.
+fn hook(world: &World, node: &str) -> Result<Value, String> {
+    let state = agent_get(world, node, "debug/state")?;
     let state: Value = serde_json::from_str(&state).map_err(|e| e.to_string())?;
     Ok(state["nri"].clone())
 }
 
-fn wait_hooked(world: &World, node: &str) -> Result<Value, String> {
+pub(super) fn wait_hooked(world: &World, node: &str) -> Result<Value, String> {
     wait_for(
         &format!("the runtime of {node} asks the agent"),
         Duration::from_secs(90),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Scenario, Verdict, World, control_plane, faults, lifecycle, machine, node, placement};
+use super::{
+    Scenario, Verdict, World, control_plane, devices, faults, lifecycle, machine, node, placement,
+};
 use crate::cache::Cache;
 use crate::kubectl::Kubectl;
 use crate::probe::Probe;
@@ -46,6 +48,7 @@ fn scenarios() -> Vec<Scenario> {
     all.extend(node::scenarios());
     all.extend(machine::scenarios());
     all.extend(placement::scenarios());
+    all.extend(devices::scenarios());
     all.extend(control_plane::scenarios());
     all.extend(faults::scenarios());
     all.extend(lifecycle::last());

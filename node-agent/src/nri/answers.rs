@@ -1,13 +1,15 @@
 //! What the plugin answers to each call of the runtime.
 //!
-//! No answer is ever an error: an error to CreateContainer would fail the container. A late placement, a container without a pod, a value
-//! that the kernel would refuse: the container goes its way without it, the status says so, and the reconciler makes up for it.
+//! An error to CreateContainer fails the container. So a late placement, a container without a pod, a value that the kernel would refuse are none: the
+//! container goes its way without it, the status says so, and the reconciler makes up for it. Devices cannot be made up for: a container whose record
+//! of devices cannot be followed is refused.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
+use katalyst_crds::constants::annotation;
 use prost::Message as _;
 
 use super::{
@@ -26,8 +28,9 @@ use super::{
 pub(super) const PLUGIN_SERVICE: &str = "nri.pkg.api.v1alpha1.Plugin";
 
 /// Events that the plugin wants. Every other one would cost each container a round trip for nothing.
-const EVENTS: [Event; 4] = [
+const EVENTS: [Event; 5] = [
     Event::RunPodSandbox,
+    Event::StopPodSandbox,
     Event::RemovePodSandbox,
     Event::CreateContainer,
     Event::UpdateContainer,
@@ -46,6 +49,8 @@ const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// gRPC: no such method.
 pub(super) const UNIMPLEMENTED: i32 = 12;
+/// gRPC: the state of things does not allow it. Of all codes only a deadline that ended makes a runtime drop the plugin.
+pub(super) const FAILED_PRECONDITION: i32 = 9;
 
 /// Answers the calls of one connection.
 #[derive(Debug)]
@@ -103,15 +108,24 @@ impl<'a> Answers<'a> {
                 self.pod_came(request.pod).await;
                 ("RunPodSandbox", Vec::new())
             }
+            "StopPodSandbox" => {
+                let request: wire::PodRequest = decode(method, payload)?;
+                self.pod_stopped(request.pod).await;
+                ("StopPodSandbox", Vec::new())
+            }
             "RemovePodSandbox" => {
                 let request: wire::PodRequest = decode(method, payload)?;
                 self.pod_left(request.pod).await;
                 ("RemovePodSandbox", Vec::new())
             }
-            "CreateContainer" => (
-                "CreateContainer",
-                self.create(decode(method, payload)?).await,
-            ),
+            "CreateContainer" => match self.create(decode(method, payload)?).await {
+                Ok(answer) => ("CreateContainer", answer),
+                Err(refused) => {
+                    let seconds = began.elapsed().as_secs_f64();
+                    self.status.answered("CreateContainer", seconds);
+                    return Ok(Frame::refusal(frame.stream, FAILED_PRECONDITION, refused));
+                }
+            },
             "UpdateContainer" => (
                 "UpdateContainer",
                 self.update(decode(method, payload)?).await,
@@ -127,7 +141,6 @@ impl<'a> Answers<'a> {
             // Events that were not asked for; every one takes an empty answer.
             "UpdatePodSandbox"
             | "PostUpdatePodSandbox"
-            | "StopPodSandbox"
             | "PostCreateContainer"
             | "StartContainer"
             | "PostStartContainer"
@@ -258,6 +271,15 @@ impl<'a> Answers<'a> {
             .await;
     }
 
+    /// kubelet stops a pod's sandbox when its last container has ended, and removes it when it needs the room.
+    async fn pod_stopped(&mut self, pod: Option<wire::PodSandbox>) {
+        let Some(pod) = known(pod) else { return };
+        if self.live.stop(&pod) {
+            self.ask_in_budget("StopPodSandbox", Question::Stopped(pod.uid))
+                .await;
+        }
+    }
+
     async fn pod_left(&mut self, pod: Option<wire::PodSandbox>) {
         let Some(pod) = known(pod) else { return };
         if self.live.remove(&pod) {
@@ -266,17 +288,23 @@ impl<'a> Answers<'a> {
         }
     }
 
-    async fn create(&mut self, request: wire::ContainerRequest) -> Vec<u8> {
+    /// The answer, or why the container must not be created: the one answer that is an error.
+    async fn create(&mut self, request: wire::ContainerRequest) -> Result<Vec<u8>, String> {
         let (Some(pod), Some(container)) = (known(request.pod), request.container) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
+        let needs_answer = pod.annotations.contains_key(annotation::DEVICE_ALLOCATION);
         let id = container.id.clone();
         let container = translate::new_container(container);
         let question = Question::Container(Box::new((pod, container)));
-        let Some(Answer::Adjustment(adjustment)) =
-            self.ask_in_budget("CreateContainer", question).await
-        else {
-            return Vec::new();
+        let adjustment = match self.ask_in_budget("CreateContainer", question).await {
+            Some(Answer::Adjustment(adjustment)) => adjustment,
+            Some(Answer::Refused(sentence)) => return Err(sentence),
+            // A container would start without the devices of its record, and stay so; the next try comes in seconds.
+            _ if needs_answer => {
+                return Err("katalyst: its devices could not be given in time".to_owned());
+            }
+            _ => return Ok(Vec::new()),
         };
         self.status.in_time();
         let mut problems = Vec::new();
@@ -285,7 +313,7 @@ impl<'a> Answers<'a> {
         if adjust.is_some() {
             self.status.adjusted("CreateContainer", 1);
         }
-        wire::CreateContainerResponse { adjust }.encode_to_vec()
+        Ok(wire::CreateContainerResponse { adjust }.encode_to_vec())
     }
 
     /// kubelet updates a container. The OCI runtime then writes everything that it has on record for the container, so that CPUs written
@@ -326,6 +354,7 @@ impl<'a> Answers<'a> {
     async fn state_change(&mut self, event: wire::StateChangeEvent) -> Vec<u8> {
         match event.event() {
             Event::RunPodSandbox => self.pod_came(event.pod).await,
+            Event::StopPodSandbox => self.pod_stopped(event.pod).await,
             Event::RemovePodSandbox => self.pod_left(event.pod).await,
             _ => {}
         }

@@ -29,6 +29,8 @@ pub enum Question {
     Running(Box<(Sandbox, RunningContainer)>),
     /// Everything that exists: sandboxes by identifier, containers with the identifier of their sandbox.
     Everything(BTreeMap<String, Sandbox>, Vec<(String, RunningContainer)>),
+    /// Nothing of a pod runs any more, by UID.
+    Stopped(String),
     /// Pods are gone, by UID.
     Removed(Vec<String>),
 }
@@ -40,6 +42,8 @@ pub enum Answer {
     Told,
     /// For the container in question; empty for none.
     Adjustment(Box<Adjustment>),
+    /// The container must not be created; why.
+    Refused(String),
     /// For each container that should change.
     Adjustments(Vec<(RunningContainer, Adjustment)>),
 }
@@ -100,6 +104,10 @@ fn put(placer: &dyn Placer, question: Question, deadline: Instant) -> Option<Ans
             placer.sandbox(&pod);
             Some(Answer::Told)
         }
+        Question::Stopped(uid) => {
+            placer.stopped(&uid);
+            Some(Answer::Told)
+        }
         Question::Removed(uids) => {
             for uid in uids {
                 placer.removed(&uid);
@@ -109,9 +117,10 @@ fn put(placer: &dyn Placer, question: Question, deadline: Instant) -> Option<Ans
         Question::Container(_) | Question::Running(_) if late() => None,
         Question::Container(of) => {
             let (pod, container) = *of;
-            Some(Answer::Adjustment(Box::new(
-                placer.container(&pod, &container),
-            )))
+            Some(match placer.container(&pod, &container) {
+                Ok(adjustment) => Answer::Adjustment(Box::new(adjustment)),
+                Err(refused) => Answer::Refused(refused.0),
+            })
         }
         Question::Running(of) => {
             let (pod, container) = *of;

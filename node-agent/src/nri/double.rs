@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use katalyst_core::cpu_set::CpuSet;
 use parking_lot::Mutex;
 
-use super::placer::{Adjustment, NewContainer, Placer, RunningContainer, Sandbox};
+use super::placer::{Adjustment, NewContainer, Placer, Refused, RunningContainer, Sandbox};
 
 #[derive(Default)]
 pub(super) struct Double {
     seen: Mutex<Vec<String>>,
     answer: Mutex<Adjustment>,
+    refusal: Mutex<Option<String>>,
     gate: Mutex<Option<Receiver<()>>>,
 }
 
@@ -31,6 +32,10 @@ impl Double {
         *self.answer.lock() = adjustment;
     }
 
+    pub(super) fn refuse(&self, sentence: &str) {
+        *self.refusal.lock() = Some(sentence.to_owned());
+    }
+
     pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().clone()
     }
@@ -49,14 +54,21 @@ impl Placer for Double {
         self.note(format!("sandbox {}", pod.id));
     }
 
-    fn container(&self, pod: &Sandbox, _: &NewContainer) -> Adjustment {
+    fn container(&self, pod: &Sandbox, _: &NewContainer) -> Result<Adjustment, Refused> {
         self.note(format!("container {}", pod.id));
-        self.answer.lock().clone()
+        match self.refusal.lock().clone() {
+            Some(sentence) => Err(Refused(sentence)),
+            None => Ok(self.answer.lock().clone()),
+        }
     }
 
     fn running(&self, _: &Sandbox, container: &RunningContainer) -> Option<Adjustment> {
         self.note(format!("running {}", container.id));
         Some(self.answer.lock().clone()).filter(|adjustment| !adjustment.is_empty())
+    }
+
+    fn stopped(&self, uid: &str) {
+        self.note(format!("stopped {uid}"));
     }
 
     fn removed(&self, uid: &str) {

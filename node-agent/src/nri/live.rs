@@ -7,8 +7,8 @@ use super::placer::Sandbox;
 /// Pods and containers that are listened to. A kubelet runs 110 pods, the largest known nodes some 1,000.
 pub const MAX_OBJECTS: usize = 32_768;
 
-/// Identifiers of sandboxes by the UID of their pod. A pod gets a new sandbox when its first one dies, and the removal of the old one must
-/// not give up the pod's place.
+/// Identifiers of sandboxes by the UID of their pod. A pod gets a new sandbox when its first one dies, and neither the end nor the removal of the old
+/// one must give up the pod's place.
 #[derive(Debug, Default)]
 pub struct Live(BTreeMap<String, BTreeSet<String>>);
 
@@ -21,6 +21,11 @@ impl Live {
                 .or_default()
                 .insert(pod.id.clone());
         }
+    }
+
+    /// A sandbox was stopped; whether it was its pod's last. It is told once.
+    pub fn stop(&mut self, pod: &Sandbox) -> bool {
+        self.0.contains_key(&pod.uid) && self.remove(pod)
     }
 
     /// A sandbox is gone; whether it was its pod's last.

@@ -75,7 +75,7 @@ pub struct ConfigureRequest {
     /// Its version.
     #[prost(string, tag = "3")]
     pub runtime_version: String,
-    /// Milliseconds after which the runtime drops a plugin that has not answered; 0 where it does not say (NRI before 0.9).
+    /// Milliseconds after which the runtime drops a plugin that has not answered; 0 where it does not say (NRI before 0.8).
     #[prost(int64, tag = "5")]
     pub request_timeout: i64,
     /// Empty where it does not say (NRI before 0.11).
@@ -350,6 +350,17 @@ pub struct ContainerAdjustment {
     /// Linux part.
     #[prost(message, optional, tag = "6")]
     pub linux: Option<LinuxContainerAdjustment>,
+    /// Devices by name.
+    #[prost(message, repeated, tag = "8")]
+    pub cdi_devices: Vec<CdiDevice>,
+}
+
+/// A device of the Container Device Interface.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct CdiDevice {
+    /// Such as `nvidia.com/gpu=GPU-8f6d…`.
+    #[prost(string, tag = "1")]
+    pub name: String,
 }
 
 /// Linux part of it.

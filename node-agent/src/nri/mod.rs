@@ -11,6 +11,7 @@
 //! (containerd#13733), and the reconciler's write of one file is cheaper than a run of the OCI runtime.
 
 pub mod answers;
+pub mod any_bytes;
 pub mod bounded;
 #[cfg(test)]
 mod double;
@@ -32,8 +33,8 @@ pub mod wire;
 
 pub use flags::NriArgs;
 pub use placer::{
-    Adjustment, DeviceKind, DeviceNode, MemoryPolicy, NewContainer, Placer, PolicyMode, Resources,
-    RunningContainer, Sandbox, Scheduling,
+    Adjustment, DeviceKind, DeviceNode, MemoryPolicy, NewContainer, Placer, PolicyMode, Refused,
+    Resources, RunningContainer, Sandbox, Scheduling,
 };
 
 use std::{path::Path, sync::Arc};

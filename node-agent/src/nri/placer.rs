@@ -18,11 +18,18 @@ pub trait Placer: Send + Sync + 'static {
     fn sandbox(&self, pod: &Sandbox);
 
     /// A container is about to be created.
-    fn container(&self, pod: &Sandbox, container: &NewContainer) -> Adjustment;
+    ///
+    /// # Errors
+    ///
+    /// It must not be: kubelet tells the sentence in an event, and tries again.
+    fn container(&self, pod: &Sandbox, container: &NewContainer) -> Result<Adjustment, Refused>;
 
     /// A container exists: found when the plugin connected, or about to be updated by kubelet (then `container.resources` is what it would
     /// hold afterwards). `None` leaves it alone. Environment, devices, memory policy and scheduling cannot change any more and are not sent.
     fn running(&self, pod: &Sandbox, container: &RunningContainer) -> Option<Adjustment>;
+
+    /// The last sandbox of the pod with this UID was stopped: none of its processes is left. It may get another sandbox.
+    fn stopped(&self, uid: &str);
 
     /// The last sandbox of the pod with this UID is gone. kubelet collects sandboxes as garbage: this can come minutes after the pod's end.
     fn removed(&self, uid: &str);
@@ -95,6 +102,10 @@ pub struct RunningContainer {
     pub resources: Resources,
 }
 
+/// Why a container must not be created, in a sentence for the pod's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub String);
+
 /// What a container should get. What is absent stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Adjustment {
@@ -116,6 +127,8 @@ pub struct Adjustment {
     pub env: Vec<(String, String)>,
     /// Device nodes, made in the container and allowed in its device group. Only at creation.
     pub devices: Vec<DeviceNode>,
+    /// Names of the Container Device Interface. A runtime where that is switched off refuses the container. Only at creation.
+    pub cdi: Vec<String>,
     /// Memory policy of the first process (`set_mempolicy`). Only at creation, and only where the runtime has it (NRI 0.12).
     pub memory_policy: Option<MemoryPolicy>,
     /// Scheduling policy of the first process (`sched_setattr`). Only at creation, and only where the runtime has it (NRI 0.11).

@@ -4,7 +4,7 @@
 //! Synchronize (in parts where the list is long), then one method for each subscribed event. Requests are answered in their order, each within
 //! its budget: a runtime waits 2 s (`plugin_request_timeout`), then drops the plugin and creates the container without it.
 //!
-//! No answer is ever an error: an error to CreateContainer would fail the container. What cannot be read at all ends the connection, and the
+//! Only a container that must not get its devices is answered with an error, which fails its creation. What cannot be read at all ends the connection, and the
 //! next one starts with a fresh list.
 
 use std::{io, time::Duration};

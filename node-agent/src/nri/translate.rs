@@ -156,7 +156,15 @@ pub fn creation(
         memory_policy,
     };
     let linux = Some(linux).filter(|linux| *linux != wire::LinuxContainerAdjustment::default());
-    (linux.is_some() || !env.is_empty()).then_some(wire::ContainerAdjustment { env, linux })
+    let cdi_devices = (adjustment.cdi.iter())
+        .map(|name| wire::CdiDevice { name: name.clone() })
+        .collect();
+    let answer = wire::ContainerAdjustment {
+        env,
+        linux,
+        cdi_devices,
+    };
+    (answer != wire::ContainerAdjustment::default()).then_some(answer)
 }
 
 /// The update that takes a container from what it holds to the adjustment; `None` where it holds that already.

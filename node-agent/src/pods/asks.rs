@@ -1,6 +1,6 @@
 //! What a pod asks of CPUs, memory nodes and devices, as the pools and the runtime's hook need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -29,6 +29,8 @@ pub struct Asks {
     pub numa_bind_result: Option<NumaSet>,
     /// How many cores its weight stands for, where it says so.
     pub weight_demand_cores: Option<f64>,
+    /// Containers that run before the others and end; those that go on beside them are not among them.
+    pub init_containers: BTreeSet<String>,
     /// Devices that the scheduler chose.
     pub devices: Option<DeviceAllocation>,
     /// When the object was made.
@@ -46,6 +48,11 @@ impl Asks {
             cpu_request: compute.cpu_request,
             cpu_limit: compute.cpu_limit,
             memory_request: compute.memory_request,
+            init_containers: (pod.spec.iter())
+                .flat_map(|spec| spec.init_containers.iter().flatten())
+                .filter(|container| container.restart_policy.as_deref() != Some("Always"))
+                .map(|container| container.name.clone())
+                .collect(),
             created: pod
                 .metadata
                 .creation_timestamp

@@ -2,14 +2,13 @@
 //!
 //! `inputs` gathers what the plan follows from (pods as the API server knows them, kubelet's own managers, what groups hold), `settings`
 //! turns the plan into file contents (pure), `time` does for weight, quota and burst, `run` is the loop, `pass` one turn of it, `tell` says what came of it and `view` is what
-//! others see, `placer` answers the container runtime, `devices` finds device nodes.
+//! others see, `placer` answers the container runtime.
 //!
 //! The set is written into the pod's own group, where containers inherit it, so that it is there before the first container is, and into
 //! containers that have a set of their own. A pod that may use every CPU has nothing written, and on a node where nobody wishes
 //! anything that is every pod. Everything runs on the reflex thread.
 
 mod config;
-mod devices;
 mod inputs;
 mod metrics;
 mod pass;

@@ -8,79 +8,42 @@
 //! not be written. A set that is not needed would do harm: the runtime keeps it and writes it again at each later update, when the
 //! plan may have moved on.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use katalyst_core::cpu_set::CpuSet;
-use katalyst_crds::devices::DeviceAllocation;
 use tokio::sync::watch;
 
-use super::{
-    devices::inject,
-    view::{Nodes, PlacedPod, PoolsView},
-};
+use super::view::{Nodes, PlacedPod, PoolsView};
 use crate::{
     cgroup::PodUid,
-    chain,
-    notices::Notices,
-    nri::{Adjustment, NewContainer, Placer, Resources, RunningContainer, Sandbox},
+    devices::Guard,
+    nri::{Adjustment, NewContainer, Placer, Refused, Resources, RunningContainer, Sandbox},
     pods::PodInfo,
     reflex::{Mailbox, Reflex},
 };
-
-/// Prefix of notices about devices.
-const NOTICE_DEVICES: &str = "devices: pod ";
 
 /// Answers for the pools.
 pub struct PoolPlacer {
     mailbox: Mailbox<Reflex>,
     view: watch::Receiver<Arc<PoolsView>>,
-    root: PathBuf,
     patience: Duration,
-    notices: Notices,
+    devices: Guard,
 }
 
 impl PoolPlacer {
-    /// `root`: where `/proc`, `/sys` and `/dev` of the node start. `patience`: how long a sandbox may wait for its room; below the
-    /// plugin's own budget, so that the answer still counts.
+    /// `patience`: how long a sandbox may wait for its room; below the plugin's own budget, so that the answer still counts.
     pub fn new(
         mailbox: Mailbox<Reflex>,
         view: watch::Receiver<Arc<PoolsView>>,
-        root: PathBuf,
         patience: Duration,
-        notices: Notices,
+        devices: Guard,
     ) -> Self {
         Self {
             mailbox,
             view,
-            root,
             patience,
-            notices,
+            devices,
         }
-    }
-
-    fn devices(&self, pod: &Sandbox, container: &str, adjustment: &mut Adjustment) {
-        let subject = format!("{NOTICE_DEVICES}{}/{}", pod.namespace, pod.name);
-        let allocation = match DeviceAllocation::parse(&pod.annotations) {
-            Ok(Some(allocation)) => allocation,
-            Ok(None) => return,
-            Err(error) => {
-                // No card is better than a wrong one.
-                self.notices.set(&subject, chain(&error));
-                DeviceAllocation::default()
-            }
-        };
-        let injected = inject(&self.root, allocation.containers.get(container));
-        if !injected.missing.is_empty() {
-            self.notices.set(
-                &subject,
-                format!(
-                    "container {container}: no such devices on this node: {}",
-                    injected.missing.join(", ")
-                ),
-            );
-        }
-        adjustment.env = injected.env;
-        adjustment.devices = injected.nodes;
     }
 }
 
@@ -104,17 +67,23 @@ impl Placer for PoolPlacer {
         }
     }
 
-    fn container(&self, pod: &Sandbox, container: &NewContainer) -> Adjustment {
+    fn container(&self, pod: &Sandbox, container: &NewContainer) -> Result<Adjustment, Refused> {
         let view = Arc::clone(&self.view.borrow());
         let placed = view.pods.get(&PodUid::new(pod.uid.as_str()));
         let mut adjustment = placed
             .map(|placed| place(placed, &container.resources))
             .unwrap_or_default();
-        self.devices(pod, &container.name, &mut adjustment);
-        adjustment
+        let injected = self.devices.create(pod, &container.name).map_err(Refused)?;
+        if let Some(injected) = injected {
+            adjustment.env = injected.env;
+            adjustment.devices = injected.nodes;
+            adjustment.cdi = injected.cdi;
+        }
+        Ok(adjustment)
     }
 
     fn running(&self, pod: &Sandbox, container: &RunningContainer) -> Option<Adjustment> {
+        self.devices.found(pod, &container.name);
         let view = Arc::clone(&self.view.borrow());
         let placed = view.pods.get(&PodUid::new(pod.uid.as_str()))?;
         let named = Resources {
@@ -126,7 +95,20 @@ impl Placer for PoolPlacer {
         (!adjustment.is_empty()).then_some(adjustment)
     }
 
+    fn stopped(&self, uid: &str) {
+        self.devices.release(uid);
+        self.dismiss(uid);
+    }
+
     fn removed(&self, uid: &str) {
+        self.devices.forget(uid);
+        self.dismiss(uid);
+    }
+}
+
+impl PoolPlacer {
+    /// The reflex thread gives up what it keeps of a pod that only the runtime told of.
+    fn dismiss(&self, uid: &str) {
         let uid = PodUid::new(uid);
         let done = self.mailbox.tell(move |reflex, _| reflex.dismiss(&uid));
         if let Err(error) = done {

@@ -155,7 +155,9 @@ impl Pools {
         };
         let dirs: BTreeMap<PodUid, PodDir> =
             dirs.into_iter().map(|dir| (dir.uid.clone(), dir)).collect();
-        self.only_runtime.retain(|uid, _| index.get(uid).is_none());
+        // kubelet makes a pod's group before it asks for a sandbox and removes it at once at the end; the runtime tells of a removal minutes later.
+        self.only_runtime
+            .retain(|uid, _| index.get(uid).is_none() && dirs.contains_key(uid));
         self.read_topology();
         let kubelet = Kubelet::read(&self.config.root.join(relative(&self.config.kubelet)));
         let only_runtime = std::mem::take(&mut self.only_runtime);

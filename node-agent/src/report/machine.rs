@@ -33,6 +33,8 @@ pub(super) struct Told {
     pub(super) zones: Arc<Vec<TopologyZone>>,
     /// How kubelet aligns pods; `None` where its configuration cannot be read.
     pub(super) policy: Option<&'static str>,
+    /// What they were built of.
+    pub(super) sensed: Arc<Sensed>,
 }
 
 /// Keeps the zones.
@@ -69,7 +71,11 @@ impl Machine {
             && Arc::ptr_eq(&built.pools, pools)
         {
             let zones = built.zones.clone();
-            return Ok(Told { zones, policy });
+            return Ok(Told {
+                zones,
+                policy,
+                sensed,
+            });
         }
         let (zones, problems) = zones(ZoneInput {
             sensed: &sensed,
@@ -81,12 +87,16 @@ impl Machine {
         topology::tell(&self.notices, &notes);
         let zones = Arc::new(zones);
         self.built = Some(Built {
-            sensed,
+            sensed: sensed.clone(),
             pods: pods.clone(),
             pools: pools.clone(),
             zones: zones.clone(),
         });
-        Ok(Told { zones, policy })
+        Ok(Told {
+            zones,
+            policy,
+            sensed,
+        })
     }
 
     async fn look(

@@ -33,7 +33,7 @@ use crate::{
     pods::PodIndex,
     pools::PoolsView,
     reflex::Snapshot,
-    topology::{Sensor, devices::gpu},
+    topology::{Sensed, Sensor, devices::gpu},
 };
 
 const NOTICE: &str = "api: report";
@@ -61,6 +61,8 @@ pub struct Publisher {
     pub pools: watch::Receiver<Arc<PoolsView>>,
     /// kubelet's directory.
     pub kubelet: PathBuf,
+    /// The machine as it was looked at last.
+    pub sensed: watch::Sender<Arc<Sensed>>,
     /// When a report last arrived.
     pub arrived: watch::Sender<Option<Instant>>,
     /// Notices.
@@ -100,7 +102,18 @@ pub async fn publish(
             continue;
         }
         let pools = publisher.pools.borrow().clone();
-        let Told { zones, policy } = machine.tell(&pods, &pools).await?;
+        let Told {
+            zones,
+            policy,
+            sensed,
+        } = machine.tell(&pods, &pools).await?;
+        publisher.sensed.send_if_modified(|last| {
+            let changed = !Arc::ptr_eq(last, &sensed);
+            if changed {
+                *last = sensed;
+            }
+            changed
+        });
         let notices: Vec<String> = publisher
             .notices
             .texts()

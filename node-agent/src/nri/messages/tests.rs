@@ -150,6 +150,7 @@ fn what_the_plugin_writes_is_what_go_writes() {
                     nodes: "0-1".to_owned(),
                 }),
             }),
+            cdi_devices: Vec::new(),
         }),
     };
     assert_eq!(created.encode_to_vec(), bytes(CREATED));
@@ -182,4 +183,16 @@ fn what_go_writes_is_read_and_the_rest_of_it_skipped() {
         container: None,
     };
     assert_eq!(StateChangeEvent::decode(&*bytes(STATE_CHANGE)), Ok(event));
+}
+
+#[test]
+fn names_of_cdi_are_the_eighth_field() {
+    let adjust = ContainerAdjustment {
+        cdi_devices: vec![CdiDevice {
+            name: "a/b=c".to_owned(),
+        }],
+        ..ContainerAdjustment::default()
+    };
+    // `ContainerAdjustment.CDI_devices = 8`, `CDIDevice.name = 1`.
+    assert_eq!(adjust.encode_to_vec(), b"\x42\x07\x0a\x05a/b=c");
 }

@@ -1,13 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use katalyst_core::qos::NumaSet;
+use katalyst_crds::constants::annotation;
 use katalyst_runtime::Metrics as Registry;
 use prost::Message as _;
 use tokio::net::UnixStream;
 
 use super::{
     super::{
-        answers::{PLUGIN_SERVICE, UNIMPLEMENTED},
+        answers::{FAILED_PRECONDITION, PLUGIN_SERVICE, UNIMPLEMENTED},
         bounded::BoundedPlacer,
         double::Double,
         live::{Live, MAX_OBJECTS},
@@ -78,7 +79,7 @@ async fn greeted(budget: Duration) -> Fixture {
 }
 
 #[tokio::test]
-async fn registers_and_subscribes_to_four_events() {
+async fn registers_and_subscribes_to_five_events() {
     let mut fixture = start(LONG);
     let registration = fixture.runtime.register().await;
     assert_eq!(
@@ -89,8 +90,8 @@ async fn registers_and_subscribes_to_four_events() {
         ("katalyst", "50")
     );
     let subscribed: wire::ConfigureResponse = fixture.runtime.call("Configure", &patient()).await;
-    // RunPodSandbox 1, RemovePodSandbox 3, CreateContainer 4, UpdateContainer 8.
-    assert_eq!(subscribed.events, 0b1000_1101);
+    // RunPodSandbox 1, StopPodSandbox 2, RemovePodSandbox 3, CreateContainer 4, UpdateContainer 8.
+    assert_eq!(subscribed.events, 0b1000_1111);
     assert_eq!(fixture.status.state().phase, Phase::Registered);
     let state = fixture.status.state();
     assert_eq!(state.runtime.as_deref(), Some("containerd v2.4.2"));
@@ -377,4 +378,61 @@ async fn a_list_without_end_is_refused() {
         matches!(end, End::Wire(WireError::TooMany { .. })),
         "{end:?}"
     );
+}
+
+#[tokio::test]
+async fn a_pod_is_stopped_with_its_last_sandbox_and_told_once() {
+    let mut fixture = greeted(LONG).await;
+    for id in ["old", "new"] {
+        let _told: wire::Empty = fixture
+            .runtime
+            .call("RunPodSandbox", &pod_request(id, "u"))
+            .await;
+    }
+    for id in ["old", "new", "new"] {
+        let _told: wire::Empty = fixture
+            .runtime
+            .call("StopPodSandbox", &pod_request(id, "u"))
+            .await;
+    }
+    let _told: wire::Empty = fixture
+        .runtime
+        .call("RemovePodSandbox", &pod_request("new", "u"))
+        .await;
+    assert_eq!(
+        fixture.double.seen(),
+        ["sandbox old", "sandbox new", "stopped u", "removed u"]
+    );
+}
+
+#[tokio::test]
+async fn a_container_that_must_not_be_created_is_refused_with_the_reason() {
+    let mut fixture = greeted(LONG).await;
+    fixture.double.refuse("card GPU-1 is held");
+    let response = fixture
+        .runtime
+        .exchange("CreateContainer", &container_request("c", "s"))
+        .await;
+    let status = response.status.unwrap();
+    assert_eq!(
+        (status.code, status.message.as_str()),
+        (FAILED_PRECONDITION, "card GPU-1 is held")
+    );
+}
+
+#[tokio::test]
+async fn without_an_answer_in_time_only_a_container_with_devices_is_refused() {
+    let mut fixture = greeted(Duration::from_millis(20)).await;
+    let _gate = fixture.double.close();
+    let plain = container_request("c", "s");
+    let response = fixture.runtime.exchange("CreateContainer", &plain).await;
+    assert_eq!(response.status, None);
+    let mut with_devices = plain;
+    let annotations = &mut with_devices.pod.as_mut().unwrap().annotations;
+    annotations.insert(annotation::DEVICE_ALLOCATION.to_owned(), "{}".to_owned());
+    let response = fixture
+        .runtime
+        .exchange("CreateContainer", &with_devices)
+        .await;
+    assert!(response.status.unwrap().message.contains("in time"));
 }
