@@ -17,6 +17,7 @@ use katalyst_runtime::flags::{RuntimeArgs, duration};
 use crate::{
     devices::{GuardConfig, Injection},
     nri::NriArgs,
+    rebind::RebindArgs,
     restore::RestoreOnExit,
     sample::MachineUsage,
 };
@@ -37,6 +38,9 @@ pub struct Args {
     /// CPU pools.
     #[command(flatten)]
     pub pools: PoolArgs,
+    /// NUMA nodes that run out of memory.
+    #[command(flatten)]
+    pub rebind: RebindArgs,
     /// The container runtime's hook.
     #[command(flatten)]
     pub nri: NriArgs,

@@ -14,6 +14,7 @@ pub mod notices;
 pub mod nri;
 pub mod pods;
 pub mod pools;
+pub mod rebind;
 pub mod reflex;
 pub mod sample;
 

@@ -21,6 +21,9 @@ use crate::{
 /// The last stage of a stop is short; see the chassis.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a restore waits for pages that are being moved.
+const MOVES_LIMIT: Duration = Duration::from_secs(3);
+
 /// When the process puts values back as it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RestoreOnExit {
@@ -50,6 +53,7 @@ pub fn restore(root: &Path, state_dir: &Path, stand_down: bool) -> Result<Restor
     if stand_down {
         Records::stand_down(state_dir)?;
     }
+    let _moves = Records::lock_memory_within(state_dir, MOVES_LIMIT);
     let (mut records, _) = Records::load(state_dir)?;
     crate::reflex::forget_peaks(state_dir);
     Ok(restore_all(&hierarchy, &mut records)?)

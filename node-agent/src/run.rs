@@ -13,6 +13,7 @@ use crate::{
     devices::Guard,
     events::{self, Events},
     eviction::{self, Evictor, Rounds, RoundsConfig},
+    hold::MemoryWriter,
     metrics::AgentMetrics,
     notices::Notices,
     nri,
@@ -80,6 +81,11 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
 
     let (mailbox, inbox) = reflex::mailbox()?;
     let mut reflex = reflex_of(&args, &notices, &metrics);
+    let written = mailbox.clone();
+    reflex.set_memory_writer(MemoryWriter::start(move || {
+        // A full queue wakes the thread as well.
+        written.tell(Reflex::memory_written).ok();
+    })?);
     let mut plan = watch::channel(Arc::default()).1;
     if let Some(pools) = pools_of(&args, &notices, &metrics, &event_sink) {
         let view = pools.view();
@@ -205,6 +211,7 @@ fn pools_of(
         reserved: args.pools.reserved_cpus.clone(),
         params: PoolParams::default(),
         interval: args.pools.pools_interval,
+        rebind: args.rebind.config(&args.node.root),
     };
     args.pools.pools.then(|| {
         Pools::new(

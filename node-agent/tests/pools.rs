@@ -16,6 +16,7 @@ use katalyst_node_agent::{
     metrics::AgentMetrics,
     pods::PodInfo,
     pools::{Pools, PoolsConfig, PoolsView},
+    rebind::{RebindConfig, RebindPods},
     reflex::Reflex,
 };
 use node::{Layout, MIB, Node};
@@ -48,6 +49,7 @@ fn reflex_and_view(
         reserved: reserved.map(|cpus| CpuSet::parse(cpus).unwrap()),
         params: PoolParams::default(),
         interval: Duration::from_secs(5),
+        rebind: RebindConfig::new(node.root().to_owned(), RebindPods::Batch),
     };
     let pools = Pools::new(config, node.notices.clone(), metrics.pools, None);
     let view = pools.view();

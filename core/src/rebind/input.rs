@@ -72,7 +72,7 @@ pub struct RebindParams {
     pub reserve_fraction: f64,
     /// Smallest pod worth a move, by its bytes on the hot node. 128 MiB.
     pub smallest: Bytes,
-    /// Most bytes moved in an interval. 4 GiB, a third of what Katalyst moves a round.
+    /// Most bytes moved in an interval; the agent's is an hour. 4 GiB, a third of what Katalyst moves in a round of 30 s.
     pub most_in_interval: Bytes,
     /// Seconds after a change in which a pod is not changed again. 900.
     pub cool_down_seconds: f64,

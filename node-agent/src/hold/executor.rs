@@ -1,17 +1,20 @@
 //! The one writer of kernel files: compares with the kernel, records, writes the difference in order, reads back.
 //!
-//! Both loops of the agent hand it settings, and it runs on one thread, so that no file has two writers. What a run does: read every
+//! Both loops of the agent hand it settings, and it runs on one thread, so that no file has two writers. Writes that move pages may take long; where
+//! there is a [`MemoryWriter`], they are handed to its thread, and cpusets are left alone until it is done. What a run does: read every
 //! file that has a setting; put the old values on record and save; write; read back; end the records of files that hold their old
 //! values again. A crash between any two of these leaves a node whose records name every file that was changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
     apply::{FaultPoint, Problem, apply},
     knob::Knob,
+    memory_writer::{Done, Job, MemoryWriter},
     plan::{Change, plan},
     reads::Reads,
     records::{GroupRecord, Loaded, Records},
@@ -28,6 +31,9 @@ use crate::{
 /// Subjects of notices.
 const NOTICE_STATE: &str = "state directory";
 const NOTICE_STAND_DOWN: &str = "stand-down";
+const NOTICE_MOVES: &str = "memory nodes";
+/// Pages that move for longer than this are worth a notice.
+const LONG_MOVE: Duration = Duration::from_secs(30);
 
 /// Why files are written; each purpose has its own notice, and a dry run prints the plan of each when it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +44,8 @@ pub enum Purpose {
     Pools,
     /// Putting back.
     Release,
+    /// Memory nodes, when their writes are done.
+    Moves,
 }
 
 impl Purpose {
@@ -46,6 +54,7 @@ impl Purpose {
             Self::Limits => "cgroup files",
             Self::Pools => "cpusets",
             Self::Release => "putting back",
+            Self::Moves => "cpuset.mems",
         }
     }
 }
@@ -61,6 +70,8 @@ pub struct Execution {
     pub problems: Vec<Problem>,
     /// The writes of the plan, made or not.
     pub changes: Vec<Change>,
+    /// Some files are written later: pages are being moved, or these files move some.
+    pub pending: bool,
 }
 
 /// State of the writer.
@@ -75,6 +86,9 @@ pub struct Executor {
     untrusted: BTreeSet<PodUid>,
     printed: BTreeMap<Purpose, Vec<Change>>,
     fault: Option<FaultPoint>,
+    memory: Option<MemoryWriter>,
+    /// How long the last move of pages took.
+    last_move: Option<Duration>,
     stopped: bool,
     notices: Notices,
     metrics: AgentMetrics,
@@ -97,6 +111,8 @@ impl Executor {
             untrusted: BTreeSet::new(),
             printed: BTreeMap::new(),
             fault: None,
+            memory: None,
+            last_move: None,
             stopped: false,
             notices,
             metrics,
@@ -106,6 +122,86 @@ impl Executor {
     /// Asks `fault` before each write.
     pub fn set_fault_point(&mut self, fault: FaultPoint) {
         self.fault = Some(fault);
+    }
+
+    /// Lets another thread write what moves pages. Without, that is written here.
+    pub fn set_memory_writer(&mut self, writer: MemoryWriter) {
+        self.memory = Some(writer);
+    }
+
+    /// Whether pages are being moved. Until they are, cpusets are left as they are.
+    pub fn moves_pages(&self) -> bool {
+        self.memory.as_ref().is_some_and(MemoryWriter::is_busy)
+    }
+
+    /// How long the last write of memory nodes took; `None` before the first.
+    pub fn last_move(&self) -> Option<Duration> {
+        self.last_move
+    }
+
+    /// Takes note of writes of memory nodes that are done, waiting no longer than `patience`; true where none is under way any more.
+    pub fn settle(&mut self, patience: Duration) -> bool {
+        let Some(memory) = self.memory.as_mut().filter(|memory| memory.is_busy()) else {
+            return true;
+        };
+        let done = memory.take_done(patience);
+        let long = memory
+            .under_way()
+            .filter(|(since, _)| *since >= LONG_MOVE)
+            .map(|(_, pods)| {
+                let pods: Vec<&str> = pods.iter().map(PodUid::as_str).collect();
+                format!(
+                    "the kernel has been moving pages of pods {} for more than {} s; no cpuset is written until it is done",
+                    pods.join(", "),
+                    LONG_MOVE.as_secs()
+                )
+            });
+        self.notices.put(NOTICE_MOVES, long);
+        if let Some(done) = done {
+            self.moved(done);
+        }
+        !self.moves_pages()
+    }
+
+    fn moved(&mut self, done: Done) {
+        let Done {
+            outcome,
+            took,
+            restored,
+        } = done;
+        self.last_move = Some(took);
+        self.metrics.wrote(outcome.written);
+        self.metrics.pools.wrote_memory(took.as_secs_f64());
+        tracing::info!(
+            files = outcome.written,
+            seconds = took.as_secs_f64(),
+            "memory nodes written"
+        );
+        if !outcome.stopped {
+            let _lock = Records::lock(&self.state_dir).ok();
+            // The records are the `restore`'s, once it was run.
+            if !Records::stood_down(&self.state_dir) {
+                self.forget(restored, &outcome.failed);
+                self.save();
+            }
+        }
+        self.tell(Purpose::Moves, &outcome.problems);
+    }
+
+    /// The end of the process: a move of pages that is under way may take `patience` more, and stops before its next write.
+    pub fn finish(&mut self, patience: Duration) {
+        if let Some(memory) = &self.memory {
+            memory.stop();
+        }
+        self.settle(patience);
+    }
+
+    fn forget(&mut self, restored: Vec<(PathBuf, Knob)>, failed: &BTreeSet<(PathBuf, Knob)>) {
+        for file in restored {
+            if !failed.contains(&file) {
+                self.records.forget(&file.0, file.1);
+            }
+        }
     }
 
     /// The old values.
@@ -146,12 +242,18 @@ impl Executor {
         &mut self,
         hierarchy: &Hierarchy,
         purpose: Purpose,
-        settings: Vec<Setting>,
+        mut settings: Vec<Setting>,
     ) -> Execution {
         if self.stopped {
             return Execution::default();
         }
-        let plan = plan(
+        let mut pending = false;
+        if !self.settle(Duration::ZERO) {
+            let all = settings.len();
+            settings.retain(|setting| setting.knob.controller() != Controller::Cpuset);
+            pending = settings.len() < all;
+        }
+        let mut plan = plan(
             hierarchy,
             &mut self.reads,
             &self.records,
@@ -161,8 +263,9 @@ impl Executor {
         let mut execution = Execution {
             acted: !self.dry_run,
             written: 0,
-            problems: plan.problems,
+            problems: std::mem::take(&mut plan.problems),
             changes: plan.changes,
+            pending,
         };
         if self.dry_run {
             self.print(purpose, &execution.changes);
@@ -192,21 +295,28 @@ impl Executor {
             self.records.remember(&of.pod, &of.group, of.knob, &of.old);
         }
         self.save();
-        let outcome = apply(hierarchy, &execution.changes, self.fault.as_mut());
+        let (moves, here): (Vec<Change>, Vec<Change>) = execution
+            .changes
+            .iter()
+            .cloned()
+            .partition(|change| self.memory.is_some() && change.knob.moves_pages());
+        let outcome = apply(hierarchy, &here, self.fault.as_mut());
         self.metrics.wrote(outcome.written);
-        for change in &execution.changes {
+        for change in &here {
             tracing::debug!(pod = %change.pod, group = %change.group.display(), file = change.knob.file(), from = change.from, to = change.to.trim(), "written");
         }
         if outcome.stopped {
             self.stopped = true;
             return execution;
         }
-        for (group, knob) in plan.restored {
-            let file = (group, knob);
-            if !outcome.failed.contains(&file) {
-                self.records.forget(&file.0, knob);
-            }
+        let mut restored = plan.restored;
+        if !moves.is_empty() {
+            let later: Vec<_> = restored
+                .extract_if(.., |(_, knob)| knob.moves_pages())
+                .collect();
+            execution.pending |= self.hand_over(hierarchy, moves, later);
         }
+        self.forget(restored, &outcome.failed);
         self.save();
         execution.written = outcome.written;
         execution.problems.extend(outcome.problems);
@@ -214,10 +324,36 @@ impl Executor {
         execution
     }
 
+    /// True, since these writes are not made when this returns.
+    fn hand_over(
+        &mut self,
+        hierarchy: &Hierarchy,
+        changes: Vec<Change>,
+        restored: Vec<(PathBuf, Knob)>,
+    ) -> bool {
+        for change in &changes {
+            tracing::debug!(pod = %change.pod, group = %change.group.display(), file = change.knob.file(), from = change.from, to = change.to.trim(), "handed over");
+        }
+        let job = Job {
+            hierarchy: hierarchy.clone(),
+            state_dir: self.state_dir.clone(),
+            changes,
+        };
+        if let Some(memory) = &mut self.memory
+            && !memory.hand_over(job, restored)
+        {
+            self.notices.set(
+                NOTICE_MOVES,
+                "the thread that writes memory nodes has ended; pods keep those they have",
+            );
+        }
+        true
+    }
+
     /// Somebody else owns a pod's containers now, such as kubelet's CPU manager: the pod's own group gets its old values, and those of its
     /// containers are forgotten, since writing them would undo what the new owner wrote.
     pub fn leave(&mut self, hierarchy: &Hierarchy, pod: &PodUid) {
-        if self.dry_run || !self.records.has(pod) {
+        if self.dry_run || !self.records.has(pod) || !self.settle(Duration::ZERO) {
             return;
         }
         let (mut own, mut inner) = (Vec::new(), Vec::new());

@@ -143,6 +143,11 @@ impl Knob {
         )
     }
 
+    /// Moves pages, or says whether they move: written by the thread that may wait for the kernel (see [`MemoryWriter`](super::MemoryWriter)).
+    pub fn moves_pages(self) -> bool {
+        matches!(self, Self::CpusetMems | Self::MemoryMigrate)
+    }
+
     /// Written for the ceiling of reclaimed pods, and put back when a pod is not reclaimed any more.
     pub fn is_limit(self) -> bool {
         [Version::V1, Version::V2]

@@ -11,6 +11,7 @@ use std::{
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use katalyst_core::reclaimed::Reclaimed;
@@ -22,6 +23,7 @@ use crate::cgroup::PodUid;
 
 const STATE: &str = "cgroup-records.json";
 const LOCK: &str = "lock";
+const MEMORY_LOCK: &str = "lock-memory";
 const STAND_DOWN: &str = "stand-down";
 const VERSION: u32 = 2;
 
@@ -136,6 +138,24 @@ pub struct Lock {
     _file: fs::File,
 }
 
+/// Time between two tries to take a lock.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Lock {
+    fn take(dir: &Path, name: &str, how: FlockOperation) -> Result<Self, RecordError> {
+        fs::create_dir_all(dir).map_err(failed("create", dir))?;
+        let path = dir.join(name);
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        flock(&file, how).map_err(|errno| failed("lock", &path)(errno.into()))?;
+        Ok(Self { _file: file })
+    }
+}
+
 impl Records {
     /// Reads the records in `dir`, which is created where it is missing. Never fails for what the file holds: see [`Loaded`].
     pub fn load(dir: &Path) -> Result<(Self, Loaded), RecordError> {
@@ -177,17 +197,25 @@ impl Records {
 
     /// Takes the lock, waiting for another holder.
     pub fn lock(dir: &Path) -> Result<Lock, RecordError> {
-        fs::create_dir_all(dir).map_err(failed("create", dir))?;
-        let path = dir.join(LOCK);
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|errno| failed("lock", &path)(errno.into()))?;
-        Ok(Lock { _file: file })
+        Lock::take(dir, LOCK, FlockOperation::LockExclusive)
+    }
+
+    /// Takes the lock of those who write memory nodes, which may be held for as long as pages move.
+    pub fn lock_memory(dir: &Path) -> Result<Lock, RecordError> {
+        Lock::take(dir, MEMORY_LOCK, FlockOperation::LockExclusive)
+    }
+
+    /// The same, waiting no longer than `patience`. Without it, whoever holds it waits in the kernel for pages of a value that the file holds
+    /// already, and sees the marker of a `restore` before its next write.
+    pub fn lock_memory_within(dir: &Path, patience: Duration) -> Option<Lock> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Lock::take(dir, MEMORY_LOCK, FlockOperation::NonBlockingLockExclusive) {
+                Ok(lock) => return Some(lock),
+                Err(_) if Instant::now() >= deadline => return None,
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     /// Whether a `restore` asked the running agent to stop writing.

@@ -37,6 +37,8 @@ pub struct NodeMemInfo {
     pub shmem: u64,
     /// SReclaimable.
     pub slab_reclaimable: u64,
+    /// Dirty: pages that must be written before they can be dropped.
+    pub dirty: u64,
 }
 
 impl NodeMemInfo {
@@ -100,6 +102,7 @@ pub fn parse_node(text: &str) -> Option<NodeMemInfo> {
             "AnonPages" => node.anon = bytes,
             "Shmem" => node.shmem = bytes,
             "SReclaimable" => node.slab_reclaimable = bytes,
+            "Dirty" => node.dirty = bytes,
             _ => {}
         }
     }

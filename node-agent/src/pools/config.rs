@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use katalyst_core::{cpu_set::CpuSet, pools::PoolParams};
 
+use crate::rebind::RebindConfig;
+
 /// Settings of the pools.
 #[derive(Debug, Clone)]
 pub struct PoolsConfig {
@@ -17,4 +19,6 @@ pub struct PoolsConfig {
     pub params: PoolParams,
     /// Time between plans while no pod comes or goes: sizes follow use, and what somebody else overwrote is written again.
     pub interval: Duration,
+    /// Pods that leave NUMA nodes which run out of memory.
+    pub rebind: RebindConfig,
 }

@@ -12,6 +12,8 @@ use prometheus_client::{
     },
 };
 
+use crate::rebind::RebindMetrics;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
@@ -32,6 +34,9 @@ pub struct PoolMetrics {
     moved: Counter,
     plan: Histogram,
     pass: Histogram,
+    memory: Histogram,
+    /// Of the memset binder.
+    pub rebind: RebindMetrics,
 }
 
 impl PoolMetrics {
@@ -46,6 +51,9 @@ impl PoolMetrics {
             // 10 us to 0.3 s.
             plan: Histogram::new(exponential_buckets(0.000_01, 2.0, 15)),
             pass: Histogram::new(exponential_buckets(0.000_1, 2.0, 15)),
+            // 1 ms to 16 s.
+            memory: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            rebind: RebindMetrics::register(registry),
         };
         let of = metrics.clone();
         registry.register(move |r| {
@@ -71,6 +79,11 @@ impl PoolMetrics {
                 "agent_pool_pass_seconds",
                 "From the first read of a pass to its last write",
                 of.pass,
+            );
+            r.register(
+                "agent_memory_nodes_write_seconds",
+                "Writing memory nodes of pods, the moving of their pages included",
+                of.memory,
             );
         });
         metrics
@@ -101,6 +114,11 @@ impl PoolMetrics {
             reason: reason.as_str(),
         };
         self.refused.get_or_create(&reason).inc();
+    }
+
+    /// Memory nodes were written in `seconds`, and the pages are moved.
+    pub fn wrote_memory(&self, seconds: f64) {
+        self.memory.observe(seconds);
     }
 
     /// A pass took `seconds` and wrote so many files.

@@ -22,5 +22,5 @@ mod view;
 pub use config::PoolsConfig;
 pub use metrics::PoolMetrics;
 pub use placer::PoolPlacer;
-pub use run::Pools;
+pub use run::{Pools, Sensed};
 pub use view::{Nodes, PlacedPod, PoolsView, RefusedPod};

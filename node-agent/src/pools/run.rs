@@ -34,8 +34,9 @@ use crate::{
     kubelet::Kubelet,
     notices::Notices,
     pods::{PodIndex, PodInfo},
+    rebind::{Binder, BinderInput},
     reflex::Located,
-    sample::Usage,
+    sample::{Sampler, Usage},
     topology,
 };
 
@@ -69,6 +70,16 @@ pub struct Pools {
     /// Pods that ran before records began, and whose sets a pass has brought to what they should be: nothing of an earlier run is left in them, and
     /// their groups need not be listed at each pass.
     settled: BTreeSet<PodUid>,
+    pub(super) binder: Binder,
+}
+
+/// What the reflex has measured.
+#[derive(Clone, Copy)]
+pub struct Sensed<'a> {
+    /// Use in the last interval; `None` before the first.
+    pub usage: Option<&'a Usage>,
+    /// Knows where pods' pages are.
+    pub sampler: &'a Sampler,
 }
 
 impl Pools {
@@ -79,7 +90,9 @@ impl Pools {
         metrics: PoolMetrics,
         events: Option<Events>,
     ) -> Self {
+        let binder = Binder::new(config.rebind.clone(), metrics.rebind.clone());
         Self {
+            binder,
             config,
             notices,
             metrics,
@@ -117,6 +130,11 @@ impl Pools {
         self.last_nanos = None;
     }
 
+    /// The next look makes a pass.
+    pub fn hurry(&mut self) {
+        self.last_nanos = None;
+    }
+
     /// Whether a pass is due.
     pub fn is_due(&self, now_nanos: u64, index: &PodIndex) -> bool {
         let Some(last) = self.last_nanos else {
@@ -137,9 +155,10 @@ impl Pools {
         executor: &mut Executor,
         located: &Located,
         index: &PodIndex,
-        usage: Option<&Usage>,
+        sensed: Sensed<'_>,
         now_nanos: u64,
     ) {
+        let usage = sensed.usage;
         let began = Instant::now();
         self.last_nanos = Some(now_nanos);
         self.pods_seen = pods_of(index);
@@ -187,12 +206,11 @@ impl Pools {
             pods: &pods,
         };
         let plan = self.plan(executor, &pass, &reserved, usage, now_nanos);
-        let execution = executor.execute(
-            &located.hierarchy,
-            Purpose::Pools,
-            pass.settings(executor, &plan, usage),
-        );
-        self.troubled = !execution.problems.is_empty();
+        self.rebind(executor, &pass, &plan, sensed.sampler, now_nanos);
+        let settings = pass.settings(executor, &plan, &self.binder, usage);
+        let execution = executor.execute(&located.hierarchy, Purpose::Pools, settings);
+        self.binder.begun();
+        self.troubled = !execution.problems.is_empty() || execution.pending;
         self.settled = if execution.acted && !self.troubled {
             pass.with_groups(executor)
         } else {
@@ -215,6 +233,31 @@ impl Pools {
         self.only_runtime = only_runtime;
         self.metrics
             .passed(began.elapsed().as_secs_f64(), execution.written);
+    }
+
+    /// Lets pods leave NUMA nodes that run out of memory. While pages move nothing is decided.
+    fn rebind(
+        &mut self,
+        executor: &Executor,
+        pass: &Pass<'_>,
+        plan: &PoolPlan,
+        sampler: &Sampler,
+        now_nanos: u64,
+    ) {
+        if executor.moves_pages() {
+            return;
+        }
+        let took = executor.last_move().unwrap_or_default();
+        self.binder.measure(pass.hierarchy, took.as_secs_f64());
+        if self.binder.is_due(&self.topology, now_nanos) {
+            self.binder.decide(&BinderInput {
+                topology: &self.topology,
+                hierarchy: pass.hierarchy,
+                pods: &pass.binder_pods(executor, plan, &self.topology),
+                pages: &|uid| sampler.memory_nodes(uid),
+                now_nanos,
+            });
+        }
     }
 
     /// Why there can be no pools on this node.

@@ -6,7 +6,7 @@ use katalyst_core::{cpu_set::CpuSet, pools::PoolPlan};
 
 use super::{
     inputs::read_set,
-    pass::Pass,
+    pass::{Pass, held},
     run::Pools,
     settings::is_restricted,
     view::{Nodes, PlacedPod, PoolsView, RefusedPod},
@@ -62,8 +62,8 @@ impl Pools {
             .iter()
             .filter_map(|seen| {
                 let uid = &seen.info.uid;
-                let held = plan.pods.get(uid.as_str())?;
-                let restricted = is_restricted(held, pass.everyone);
+                let held = held(plan, &self.binder, uid)?;
+                let restricted = is_restricted(&held, pass.everyone);
                 let in_force = (restricted || held.mems.is_some())
                     && seen.dir.is_some_and(|dir| {
                         let holds = |knob| read_set(pass.hierarchy, &dir.relative, knob);
@@ -97,6 +97,7 @@ impl Pools {
             reserved,
             everyone: pass.everyone.clone(),
             kubelet_policy,
+            rebind: self.binder.view(),
         }));
     }
 }

@@ -9,7 +9,7 @@ use katalyst_core::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::cgroup::PodUid;
+use crate::{cgroup::PodUid, rebind::RebindView};
 
 /// The plan in force and what became of it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -26,6 +26,8 @@ pub struct PoolsView {
     pub everyone: CpuSet,
     /// kubelet's CPU manager policy; empty where its state cannot be read.
     pub kubelet_policy: String,
+    /// The memset binder.
+    pub rebind: RebindView,
 }
 
 /// One pod.

@@ -1,10 +1,13 @@
 //! The pools as part of the reflex: when a pass runs, and what the container runtime asks for.
 
+use std::time::Duration;
+
 use super::{inbox::Turn, locate::Located, tick::Reflex};
 use crate::{
     cgroup::PodUid,
+    hold::MemoryWriter,
     pods::{PodIndex, PodInfo},
-    pools::Pools,
+    pools::{Pools, Sensed},
     sample::Usage,
 };
 
@@ -12,6 +15,20 @@ impl Reflex {
     /// Plans pools too. Without them, what an earlier run with pools wrote is put back.
     pub fn set_pools(&mut self, pools: Pools) {
         self.pools = Some(pools);
+    }
+
+    /// Lets another thread write memory nodes, which may take the kernel long.
+    pub fn set_memory_writer(&mut self, writer: MemoryWriter) {
+        self.executor.set_memory_writer(writer);
+    }
+
+    /// Memory nodes were written: what waited for that goes on.
+    pub fn memory_written(&mut self, turn: &Turn<'_>) {
+        self.executor.settle(Duration::ZERO);
+        if let Some(pools) = &mut self.pools {
+            pools.hurry();
+        }
+        self.look(turn.now_nanos, turn.index);
     }
 
     /// A pass, where one is due.
@@ -24,7 +41,11 @@ impl Reflex {
     ) {
         match &mut self.pools {
             Some(pools) if pools.is_due(now_nanos, index) => {
-                pools.pass(&mut self.executor, located, index, usage, now_nanos);
+                let sensed = Sensed {
+                    usage,
+                    sampler: &self.sampler,
+                };
+                pools.pass(&mut self.executor, located, index, sensed, now_nanos);
             }
             Some(_) => {}
             None => {

@@ -27,6 +27,9 @@ use crate::{metrics::AgentMetrics, pods::PodIndex};
 /// Time between looks that nothing asked for, and between the first two samples.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long the end of the process waits for pages that are being moved.
+const LAST_MOVE: Duration = Duration::from_secs(2);
+
 /// What the thread takes from and gives to the rest of the process.
 pub struct Thread {
     /// Requests.
@@ -90,6 +93,7 @@ impl Thread {
             }
             woken = self.wait(&mut reflex, until)?;
         }
+        reflex.executor.finish(LAST_MOVE);
         let at_end = Instant::now().saturating_duration_since(epoch);
         reflex.save_peaks(u64::try_from(at_end.as_nanos()).unwrap_or(u64::MAX));
         Ok(())

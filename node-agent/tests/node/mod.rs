@@ -138,11 +138,22 @@ impl Node {
 
     /// A machine of four CPUs and one memory node whose groups have cpusets.
     pub(crate) fn with_cpusets(layout: Layout) -> Self {
+        Self::with_mems(layout, "0")
+    }
+
+    /// The same with two memory nodes, of two CPUs each.
+    pub(crate) fn with_memory_nodes(layout: Layout) -> Self {
+        let node = Self::with_mems(layout, "0-1");
+        node.two_nodes();
+        node
+    }
+
+    fn with_mems(layout: Layout, mems: &str) -> Self {
         let mut node = Self::new(layout);
         node.cpusets = true;
         node.write("sys/devices/system/cpu/online", "0-3\n");
         match layout.version() {
-            1 => node.write_sets("", "0-3", "0"),
+            1 => node.write_sets("", "0-3", mems),
             _ => node.write("sys/fs/cgroup/cgroup.controllers", "cpu cpuset memory\n"),
         }
         let mut path = PathBuf::new();
@@ -169,6 +180,13 @@ impl Node {
     /// The CPUs that a group's file names.
     pub(crate) fn cpus(&self, group: &str) -> String {
         let path = format!("{}/cpuset.cpus", self.dir("cpuset", group));
+        let text = fs::read_to_string(self.root().join(path)).unwrap();
+        text.trim().to_owned()
+    }
+
+    /// The memory nodes that a group's file names.
+    pub(crate) fn mems(&self, group: &str) -> String {
+        let path = format!("{}/cpuset.mems", self.dir("cpuset", group));
         let text = fs::read_to_string(self.root().join(path)).unwrap();
         text.trim().to_owned()
     }
@@ -334,6 +352,16 @@ impl Node {
                 &format!("Node {id} MemTotal: 4194304 kB\nNode {id} MemFree: {free} kB\n"),
             );
         }
+    }
+
+    /// How much of a node's 4 GiB is free, MiB.
+    pub(crate) fn free_on_node(&self, id: u32, mib: u64) {
+        let file = format!("sys/devices/system/node/node{id}/meminfo");
+        let text = format!(
+            "Node {id} MemTotal: 4194304 kB\nNode {id} MemFree: {} kB\n",
+            mib << 10
+        );
+        self.write(&file, &text);
     }
 
     /// Where a pod's memory is: MiB on each of two nodes.
