@@ -178,6 +178,11 @@ pub struct PoolArgs {
     /// Time between plans while no pod comes or goes.
     #[arg(long, env = "KATALYST_POOLS_INTERVAL", default_value = "5s", value_parser = duration)]
     pub pools_interval: Duration,
+    /// Give shared pods that run wild CPUs of their own while services crowd the machine: pods that use far more than they request, or
+    /// whose limit holds them back most of the time. At most a fifth of the shared CPUs and half of the pods.
+    #[arg(long, env = "KATALYST_ISOLATE_WILD_PODS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub isolate_wild_pods: bool,
 }
 
 /// Devices.

@@ -211,6 +211,7 @@ fn pools_of(
         reserved: args.pools.reserved_cpus.clone(),
         params: PoolParams::default(),
         interval: args.pools.pools_interval,
+        isolate: args.pools.isolate_wild_pods,
         rebind: args.rebind.config(&args.node.root),
     };
     args.pools.pools.then(|| {

@@ -49,6 +49,7 @@ fn reflex_and_view(
         reserved: reserved.map(|cpus| CpuSet::parse(cpus).unwrap()),
         params: PoolParams::default(),
         interval: Duration::from_secs(5),
+        isolate: false,
         rebind: RebindConfig::new(node.root().to_owned(), RebindPods::Batch),
     };
     let pools = Pools::new(config, node.notices.clone(), metrics.pools, None);

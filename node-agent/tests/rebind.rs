@@ -43,6 +43,7 @@ fn agent(node: &Node, pods: RebindPods, change: impl FnOnce(&mut ReflexConfig)) 
         reserved: None,
         params: PoolParams::default(),
         interval: Duration::from_secs(5),
+        isolate: false,
         rebind: RebindConfig::new(node.root().to_owned(), pods),
     };
     let pools = Pools::new(config, node.notices.clone(), metrics.pools, None);

@@ -36,7 +36,7 @@ pub struct PoolPod {
     pub memory_request: Bytes,
     /// Seconds since it was created. Not a number counts as new.
     pub age_seconds: f64,
-    /// It keeps more threads runnable than its limit explains (detected elsewhere), and should not do so among other services.
+    /// It keeps more threads runnable than it asked for ([`wild`](super::wild)), and should not do so among other services.
     pub runs_wild: bool,
     /// CPUs that kubelet's static CPU manager gave to it alone; empty for nearly all.
     pub kubelet_cpus: CpuSet,

@@ -10,7 +10,8 @@
 //! | `held` | what pods and pools hold before, from the last plan or from the kernel |
 //! | `own`, `dedicated`, `node_sets` | CPUs of a pod's own |
 //! | `bound` | the NUMA node of a pod without CPUs of its own |
-//! | `isolation` | who runs wild and gets cores of its own |
+//! | `wild` | who runs wild, from what is measured |
+//! | `isolation` | which of these get cores of their own |
 //! | `sizing`, `hysteresis` | sizes and cores of pools that share |
 //! | `sets`, `memory_nodes`, `outcome` | what follows for each pod |
 //! | `explain` | the same for people |
@@ -37,6 +38,7 @@ mod sets;
 mod sizing;
 #[cfg(test)]
 mod tests;
+pub mod wild;
 
 pub use input::{PodCpus, PoolInput, PoolPod};
 pub use params::PoolParams;

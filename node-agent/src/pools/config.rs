@@ -19,6 +19,8 @@ pub struct PoolsConfig {
     pub params: PoolParams,
     /// Time between plans while no pod comes or goes: sizes follow use, and what somebody else overwrote is written again.
     pub interval: Duration,
+    /// Isolate shared pods that run wild.
+    pub isolate: bool,
     /// Pods that leave NUMA nodes which run out of memory.
     pub rebind: RebindConfig,
 }

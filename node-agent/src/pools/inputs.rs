@@ -53,6 +53,7 @@ pub(super) struct PodFacts<'a> {
     pub(super) usage: Option<Millicpu>,
     pub(super) kubelet_cpus: CpuSet,
     pub(super) current: Option<PodCpus>,
+    pub(super) runs_wild: bool,
     pub(super) wall: Timestamp,
 }
 
@@ -80,7 +81,7 @@ pub(super) fn pool_pod(facts: PodFacts<'_>) -> PoolPod {
         age_seconds: asks.created.map_or(f64::NAN, |created| {
             facts.wall.duration_since(created).as_secs_f64()
         }),
-        runs_wild: false,
+        runs_wild: facts.runs_wild,
         kubelet_cpus: facts.kubelet_cpus,
         current: facts.current,
     }

@@ -26,6 +26,7 @@ use super::{
     metrics::PoolMetrics,
     pass::Pass,
     view::PoolsView,
+    wild::Wild,
 };
 use crate::{
     cgroup::{Controller, PodDir, PodUid, file::read},
@@ -71,6 +72,7 @@ pub struct Pools {
     /// their groups need not be listed at each pass.
     settled: BTreeSet<PodUid>,
     pub(super) binder: Binder,
+    pub(super) wild: Wild,
 }
 
 /// What the reflex has measured.
@@ -93,6 +95,7 @@ impl Pools {
         let binder = Binder::new(config.rebind.clone(), metrics.rebind.clone());
         Self {
             binder,
+            wild: Wild::default(),
             config,
             notices,
             metrics,
@@ -205,6 +208,11 @@ impl Pools {
             everyone: &everyone,
             pods: &pods,
         };
+        if self.config.isolate {
+            let (hierarchy, plan) = (&located.hierarchy, self.plan.as_ref());
+            self.wild
+                .follow(hierarchy, &pods, plan, usage, now_nanos as f64 / 1e9);
+        }
         let plan = self.plan(executor, &pass, &reserved, usage, now_nanos);
         self.rebind(executor, &pass, &plan, sensed.sampler, now_nanos);
         let settings = pass.settings(executor, &plan, &self.binder, usage);
@@ -310,6 +318,7 @@ impl Pools {
                         seen,
                     ),
                     current: current(self.plan.as_ref(), pass.hierarchy, pass.everyone, seen),
+                    runs_wild: self.wild.runs_wild(uid),
                     wall,
                 })
             })

@@ -82,7 +82,7 @@ pub(super) fn settings(
             }
             let setting = match value {
                 Some(value) => Setting::value(place.uid, group, *knob, value.clone()),
-                None if recorded(group, *knob) || (place.untrusted && knob.is_set()) => {
+                None if recorded(group, *knob) || place.untrusted => {
                     Setting::old(place.uid, group, *knob)
                 }
                 None => continue,

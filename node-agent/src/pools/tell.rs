@@ -97,6 +97,7 @@ impl Pools {
             reserved,
             everyone: pass.everyone.clone(),
             kubelet_policy,
+            wild: self.wild.view(),
             rebind: self.binder.view(),
         }));
     }

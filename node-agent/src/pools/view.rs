@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use katalyst_core::{
     cpu_set::CpuSet,
-    pools::{PodReason, Pool, RefusalReason},
+    pools::{PodReason, Pool, RefusalReason, wild::Wildness},
     qos::NumaSet,
 };
 use serde::{Serialize, Serializer};
@@ -26,6 +26,8 @@ pub struct PoolsView {
     pub everyone: CpuSet,
     /// kubelet's CPU manager policy; empty where its state cannot be read.
     pub kubelet_policy: String,
+    /// Shared pods that run wild, or are about to, or about to be trusted again; empty where isolation is off.
+    pub wild: BTreeMap<PodUid, Wildness>,
     /// The memset binder.
     pub rebind: RebindView,
 }
