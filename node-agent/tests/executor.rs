@@ -1,5 +1,5 @@
 //! The executor against trees of files that a checker guards with the kernel's rules: whatever plans come, and wherever the agent dies,
-//! every write is one that the kernel takes, no group with processes is without a CPU, and a restore gives back what was there.
+//! every write is one that the kernel takes, no group with processes is without a CPU or a memory node, and a restore gives back what was there.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,6 +29,10 @@ use proptest::prelude::*;
 
 /// CPUs of the machine.
 const ALL: &str = "0-7";
+/// Its memory nodes.
+const ALL_MEMS: &str = "0-3";
+/// The sets of a group.
+const SETS: [Knob; 2] = [Knob::CpusetCpus, Knob::CpusetMems];
 const PODS: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,7 @@ impl Tree {
                     fs::create_dir_all(base.join(dir)).unwrap();
                     fs::write(base.join(dir).join(mark), ALL).unwrap();
                 }
+                fs::write(base.join("cpuset/cpuset.mems"), ALL_MEMS).unwrap();
             }
             Version::V2 => {
                 fs::write(base.join("cgroup.controllers"), "cpuset cpu memory\n").unwrap();
@@ -86,34 +91,59 @@ impl Tree {
         self.root.path().join("state")
     }
 
-    fn file(&self, group: &Path) -> PathBuf {
+    fn file(&self, group: &Path, knob: Knob) -> PathBuf {
         let base = self.root.path().join("sys/fs/cgroup");
         let base = match self.version {
             Version::V1 => base.join("cpuset"),
             Version::V2 => base,
         };
-        base.join(group).join("cpuset.cpus")
+        base.join(group).join(knob.file())
     }
 
-    /// A new group as runc leaves it: version 1 copies the parent's set, version 2 leaves it empty.
+    fn knobs(&self) -> &'static [Knob] {
+        match self.version {
+            Version::V1 => &[Knob::CpusetCpus, Knob::CpusetMems, Knob::MemoryMigrate],
+            Version::V2 => &SETS,
+        }
+    }
+
+    /// What a group holds that nobody changed.
+    fn free(&self, knob: Knob) -> CpuSet {
+        CpuSet::parse(match (self.version, knob) {
+            (_, Knob::MemoryMigrate) => "0",
+            (Version::V2, _) => "",
+            (Version::V1, Knob::CpusetMems) => ALL_MEMS,
+            (Version::V1, _) => ALL,
+        })
+        .unwrap()
+    }
+
+    /// A new group as runc leaves it: version 1 copies the parent's sets, version 2 leaves them empty.
     fn make(&self, group: &Path) {
-        let file = self.file(group);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let text = match self.version {
-            Version::V1 => fs::read_to_string(self.file(group.parent().unwrap())).unwrap(),
-            Version::V2 => String::new(),
-        };
-        fs::write(file, text).unwrap();
+        for knob in self.knobs() {
+            let file = self.file(group, *knob);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            let text = match (self.version, knob) {
+                (_, Knob::MemoryMigrate) => "0".to_owned(),
+                (Version::V1, _) => {
+                    fs::read_to_string(self.file(group.parent().unwrap(), *knob)).unwrap()
+                }
+                (Version::V2, _) => String::new(),
+            };
+            fs::write(file, text).unwrap();
+        }
     }
 
-    fn read(&self, group: &Path) -> CpuSet {
-        CpuSet::parse(&fs::read_to_string(self.file(group)).unwrap()).unwrap()
+    fn read(&self, group: &Path, knob: Knob) -> CpuSet {
+        CpuSet::parse(&fs::read_to_string(self.file(group, knob)).unwrap()).unwrap()
     }
 
-    fn values(&self) -> BTreeMap<PathBuf, CpuSet> {
+    fn values(&self) -> BTreeMap<(PathBuf, Knob), CpuSet> {
         let mut values = BTreeMap::new();
         for group in self.groups() {
-            values.insert(group.clone(), self.read(&group));
+            for knob in self.knobs() {
+                values.insert((group.clone(), *knob), self.read(&group, *knob));
+            }
         }
         values
     }
@@ -121,7 +151,11 @@ impl Tree {
     fn groups(&self) -> Vec<PathBuf> {
         let mut groups = Vec::new();
         for pod in (0..PODS).map(pod_path) {
-            let dir = self.file(&pod).parent().unwrap().to_owned();
+            let dir = self
+                .file(&pod, Knob::CpusetCpus)
+                .parent()
+                .unwrap()
+                .to_owned();
             let Ok(entries) = fs::read_dir(dir) else {
                 continue;
             };
@@ -135,30 +169,37 @@ impl Tree {
         groups
     }
 
-    /// What a group's processes run on, by the rules of `kernel/cgroup/cpuset.c`.
-    fn effective(&self, group: &Path) -> CpuSet {
-        let own = self.read(group);
+    /// What a group's processes may use, by the rules of `kernel/cgroup/cpuset.c`.
+    fn effective(&self, group: &Path, knob: Knob) -> CpuSet {
+        let own = self.read(group, knob);
         match (self.version, group.parent()) {
             (Version::V1, _) => own,
             (Version::V2, Some(parent)) if group != Path::new("kubepods") => {
-                let above = self.effective(parent);
+                let above = self.effective(parent, knob);
                 let both = own.intersection(&above);
                 if both.is_empty() { above } else { both }
             }
-            (Version::V2, _) => CpuSet::parse(ALL).unwrap(),
+            (Version::V2, _) => {
+                let all = if knob == Knob::CpusetMems {
+                    ALL_MEMS
+                } else {
+                    ALL
+                };
+                CpuSet::parse(all).unwrap()
+            }
         }
     }
 
     /// What the kernel would answer to a write. `Err` holds the error's name.
     fn judge(&self, change: &Change) -> Result<(), &'static str> {
         let value = CpuSet::parse(change.to.trim()).map_err(|_| "EINVAL")?;
-        if self.version == Version::V2 {
+        if self.version == Version::V2 || !change.knob.is_set() {
             return Ok(());
         }
         if value.is_empty() {
             return Err("ENOSPC");
         }
-        if !value.is_subset(&self.read(change.group.parent().unwrap())) {
+        if !value.is_subset(&self.read(change.group.parent().unwrap(), change.knob)) {
             return Err("EACCES");
         }
         let below = self
@@ -166,7 +207,7 @@ impl Tree {
             .into_iter()
             .filter(|group| group.parent() == Some(&change.group));
         for group in below {
-            if !self.read(&group).is_subset(&value) {
+            if !self.read(&group, change.knob).is_subset(&value) {
                 return Err("EBUSY");
             }
         }
@@ -174,11 +215,14 @@ impl Tree {
     }
 }
 
+/// Bit masks of CPUs and of memory nodes.
+type Wish = (Option<u8>, Option<u8>);
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Event {
-    /// A plan: the set of each pod; `None` is no restriction. Dies before that write, if it comes to it.
-    Plan(Vec<Option<u8>>, Option<u64>),
+    /// A plan: CPUs and memory nodes of each pod; `None` is no restriction. Dies before that write, if it comes to it.
+    Plan(Vec<Wish>, Option<u64>),
     /// A container appears in a pod.
     Container(usize),
     /// The agent starts anew.
@@ -186,10 +230,14 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    // Bit masks of the eight CPUs; never empty.
-    let plan = proptest::collection::vec(proptest::option::weighted(0.7, 1..=u8::MAX), PODS);
+    // Of eight CPUs and four memory nodes; never empty.
+    let wish = (
+        proptest::option::weighted(0.7, 1..=u8::MAX),
+        proptest::option::weighted(0.5, 1..16_u8),
+    );
+    let plan = proptest::collection::vec(wish, PODS);
     let event = prop_oneof![
-        4 => (plan, proptest::option::weighted(0.5, 0..8_u64)).prop_map(|(plan, dies)| Event::Plan(plan, dies)),
+        4 => (plan, proptest::option::weighted(0.5, 0..16_u64)).prop_map(|(plan, dies)| Event::Plan(plan, dies)),
         2 => (0..PODS).prop_map(Event::Container),
         1 => Just(Event::Restart),
     ];
@@ -207,27 +255,33 @@ fn executor(tree: &Tree) -> Executor {
     executor
 }
 
-/// A plan as the pools loop would make it: every group of a pod gets the pod's set.
-fn settings(tree: &Tree, executor: &Executor, plan: &[Option<u8>]) -> Vec<Setting> {
+/// A plan as the pools loop would make it: every group of a pod gets the pod's sets.
+fn settings(tree: &Tree, executor: &Executor, plan: &[Wish]) -> Vec<Setting> {
     let mut settings = Vec::new();
     for group in tree.groups() {
-        let pod = (0..PODS)
-            .find(|pod| group.starts_with(pod_path(*pod)))
-            .unwrap();
-        let setting = match plan[pod] {
-            Some(mask) => {
-                Setting::value(&uid(pod), &group, Knob::CpusetCpus, set(mask).to_string())
-            }
-            None if executor.records().old(&group, Knob::CpusetCpus).is_some()
-                || executor.is_untrusted(&uid(pod)) =>
-            {
-                Setting::old(&uid(pod), &group, Knob::CpusetCpus)
-            }
-            None => continue,
-        };
-        settings.push(setting);
+        let pod = pod_of(&group);
+        let (cpus, mems) = plan[pod];
+        for knob in tree.knobs() {
+            let value = match knob {
+                Knob::CpusetCpus => cpus.map(|mask| set(mask).to_string()),
+                Knob::CpusetMems => mems.map(|mask| set(mask).to_string()),
+                _ => mems.map(|_| "1".to_owned()),
+            };
+            let ours =
+                executor.records().old(&group, *knob).is_some() || executor.is_untrusted(&uid(pod));
+            settings.extend(match value {
+                Some(value) => Some(Setting::value(&uid(pod), &group, *knob, value)),
+                None => ours.then(|| Setting::old(&uid(pod), &group, *knob)),
+            });
+        }
     }
     settings
+}
+
+fn pod_of(group: &Path) -> usize {
+    (0..PODS)
+        .find(|pod| group.starts_with(pod_path(*pod)))
+        .unwrap()
 }
 
 /// Guards every write, and dies before write number `dies`.
@@ -246,10 +300,12 @@ fn guard(
             wrong.lock().push(format!("{change:?}: {error}"));
         }
         for group in tree.groups() {
-            if tree.effective(&group).is_empty() {
-                wrong
-                    .lock()
-                    .push(format!("{} is without a CPU", group.display()));
+            for knob in SETS {
+                if tree.effective(&group, knob).is_empty() {
+                    wrong
+                        .lock()
+                        .push(format!("{}/{} is empty", group.display(), knob.file()));
+                }
             }
         }
         ControlFlow::Continue(())
@@ -263,7 +319,7 @@ proptest! {
     fn any_plans_any_crash_then_restore(
         version in prop_oneof![Just(Version::V1), Just(Version::V2)],
         containers in proptest::collection::vec(0..3_usize, PODS),
-        narrow in proptest::option::of(1..=u8::MAX),
+        narrow in proptest::option::of((1..=u8::MAX, 1..16_u8)),
         loses_records in any::<bool>(),
         events in events(),
     ) {
@@ -274,17 +330,16 @@ proptest! {
                 tree.make(&pod_path(pod).join(format!("c{container}")));
             }
         }
-        // One container that somebody else gave CPUs of its own; only the records can know of it.
-        if let (Some(mask), false) = (narrow, loses_records)
+        // One container that somebody else gave CPUs and memory nodes of its own; only the records can know of it.
+        if let (Some((cpus, mems)), false) = (narrow, loses_records)
             && containers[0] > 0
         {
-            fs::write(tree.file(&pod_path(0).join("c0")), set(mask).to_string()).unwrap();
+            for (knob, mask) in SETS.into_iter().zip([cpus, mems]) {
+                let file = tree.file(&pod_path(0).join("c0"), knob);
+                fs::write(file, set(mask).to_string()).unwrap();
+            }
         }
         let mut original = tree.values();
-        let everything = match version {
-            Version::V1 => CpuSet::parse(ALL).unwrap(),
-            Version::V2 => CpuSet::new(),
-        };
         let wrong = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let mut agent = executor(&tree);
         let mut made = 0;
@@ -293,14 +348,16 @@ proptest! {
             Event::Plan(plan, _) => Some(plan.clone()),
             Event::Container(_) | Event::Restart => None,
         });
-        let last = Event::Plan(last.unwrap_or_else(|| vec![None; PODS]), None);
+        let last = Event::Plan(last.unwrap_or_else(|| vec![(None, None); PODS]), None);
         for event in events.into_iter().chain(loses_records.then_some(last)) {
             match event {
                 Event::Container(pod) => {
                     made += 1;
                     let group = pod_path(pod).join(format!("later{made}"));
                     tree.make(&group);
-                    original.insert(group, everything.clone());
+                    for knob in tree.knobs() {
+                        original.insert((group.clone(), *knob), tree.free(*knob));
+                    }
                 }
                 Event::Restart => {
                     if loses_records && tree.state().exists() {
@@ -323,9 +380,11 @@ proptest! {
                         prop_assert!(execution.problems.is_empty(), "{:?}", execution.problems);
                     }
                     for group in tree.groups() {
-                        let pod = (0..PODS).find(|pod| group.starts_with(pod_path(*pod))).unwrap();
-                        if let Some(mask) = plan[pod] {
-                            prop_assert_eq!(tree.effective(&group), set(mask), "{}", group.display());
+                        let (cpus, mems) = plan[pod_of(&group)];
+                        for (knob, mask) in SETS.into_iter().zip([cpus, mems]) {
+                            if let Some(mask) = mask {
+                                prop_assert_eq!(tree.effective(&group, knob), set(mask), "{} of {}", knob.file(), group.display());
+                            }
                         }
                     }
                     // The same again costs no write.

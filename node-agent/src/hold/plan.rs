@@ -185,6 +185,11 @@ impl Planner<'_> {
         };
         let hidden = setting.wanted == Wanted::Old && self.hides_weight(&setting);
         let changes = hidden || !knob.same(&current, &to);
+        if setting.wanted == Wanted::Old {
+            // Also what was not: this run may be cut short, and the records that it leaves are then taken for whole.
+            let ours = self.untrusted.contains(&setting.pod);
+            self.note(&setting, &current, changes, ours);
+        }
         // A value of an earlier run whose records were lost took the other file's value with it, then.
         let took =
             self.untrusted.contains(&setting.pod) && !knob.same(&current, setting.default_text());
@@ -193,7 +198,7 @@ impl Planner<'_> {
             knob.loses(self.hierarchy.version()),
             changes || took,
         ) {
-            self.note_lost(&setting, lost);
+            self.note_lost(&setting, lost, changes);
         }
         if !changes {
             return;
@@ -235,8 +240,8 @@ impl Planner<'_> {
             && file::read(&idle).is_ok_and(|text| text.trim() == "1")
     }
 
-    /// The value that the kernel loses with this write.
-    fn note_lost(&mut self, setting: &Setting, lost: Knob) {
+    /// The value that the kernel loses with this write. `changes`: it is still there, and nobody's but kubelet's.
+    fn note_lost(&mut self, setting: &Setting, lost: Knob, changes: bool) {
         if self.records.old(&setting.group, lost).is_some() {
             return;
         }
@@ -250,7 +255,7 @@ impl Planner<'_> {
                 default: None,
                 ..setting.clone()
             };
-            let ours = self.untrusted.contains(&lost.pod);
+            let ours = !changes && self.untrusted.contains(&lost.pod);
             self.note(&lost, current.trim(), true, ours);
         }
     }
@@ -363,6 +368,48 @@ mod tests {
         // Somebody else's idle pod is as it was.
         let plan = planned(&hierarchy, &Records::in_memory(), &[], settings());
         assert!(plan.remember.is_empty(), "{:?}", plan.remember);
+    }
+
+    /// What kubelet leaves in the group of a best-effort pod, and in that of one that asks for ordinary CPU as well.
+    #[test]
+    fn a_first_start_records_what_kubelet_left() {
+        for (weight, kept) in [("1\n", "a/cpu.weight=1"), ("20\n", "a/cpu.weight=20")] {
+            let (_root, hierarchy) = v2(&[
+                ("a/cpu.max", "max 100000\n"),
+                ("a/cpu.idle", "0\n"),
+                ("a/cpu.weight", weight),
+                ("a/memory.max", "max\n"),
+                ("a/cpuset.cpus", "\n"),
+                ("a/cpuset.mems", "\n"),
+            ]);
+            let settings = vec![
+                setting("a", Knob::CpuMax, "5000 100000"),
+                setting("a", Knob::CpuIdle, "1"),
+                setting("a", Knob::MemoryMax, "67108864"),
+                setting("a", Knob::CpusetCpus, "0-1"),
+                setting("a", Knob::CpusetMems, "0"),
+            ];
+            let mut records = Records::in_memory();
+            let plan = planned(&hierarchy, &records, &["a"], settings);
+            assert_eq!(
+                remembered(&plan),
+                [
+                    "a/cpu.max=max 100000",
+                    "a/cpu.idle=0",
+                    kept,
+                    "a/memory.max=max",
+                    "a/cpuset.cpus=",
+                    "a/cpuset.mems="
+                ]
+            );
+            for of in &plan.remember {
+                records.remember(&of.pod, &of.group, of.knob, &of.old);
+            }
+            // And a restore writes just that: here nothing was written, so nothing differs.
+            let settings = records.settings(|_, _| true);
+            let back = planned(&hierarchy, &records, &[], settings);
+            assert!(back.changes.is_empty(), "{:?}", writes(&back));
+        }
     }
 
     #[test]
