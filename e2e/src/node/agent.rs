@@ -140,6 +140,23 @@ impl Agent {
         Ok(state.get("node").cloned().unwrap_or(state))
     }
 
+    /// What `/debug/state` says of the pools.
+    pub fn pools(&self) -> Result<Value, String> {
+        let state = http::get(self.admin, "/debug/state")?;
+        state
+            .get("pools")
+            .cloned()
+            .ok_or_else(|| format!("no pools in {state}"))
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> Result<f64, String> {
+        let text = http::text(self.admin, "/metrics")?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+            .ok_or_else(|| format!("no metric {name}"))
+    }
+
     /// Waits until it has sampled and held once.
     pub fn wait_sampled(&mut self, limit: Duration) -> Result<Value, String> {
         let sampled = wait_until("a sample of the agent", limit, || {

@@ -12,6 +12,12 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The JSON that `GET path` gives.
 pub fn get(address: SocketAddr, path: &str) -> Result<Value, String> {
+    let body = text(address, path)?;
+    serde_json::from_str(&body).map_err(|error| format!("GET http://{address}{path}: {error}"))
+}
+
+/// The text that `GET path` gives.
+pub fn text(address: SocketAddr, path: &str) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("GET http://{address}{path}: {error}");
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).map_err(failed)?;
     stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
@@ -25,5 +31,5 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Value, String> {
     if status.split_whitespace().nth(1) != Some("200") {
         return Err(format!("GET http://{address}{path}: {status}: {body}"));
     }
-    serde_json::from_str(body).map_err(|error| format!("GET http://{address}{path}: {error}"))
+    Ok(body.to_owned())
 }

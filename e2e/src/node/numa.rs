@@ -46,7 +46,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// At least two NUMA nodes with CPUs and memory.
-fn two_nodes(stage: &Stage<'_>) -> Result<(), Verdict> {
+pub(super) fn two_nodes(stage: &Stage<'_>) -> Result<(), Verdict> {
     let nodes = stage.place.whole_nodes().len();
     if nodes < 2 {
         return Err(Verdict::Skipped(format!(
@@ -57,7 +57,7 @@ fn two_nodes(stage: &Stage<'_>) -> Result<(), Verdict> {
 }
 
 /// Bytes of anonymous memory of a group on each NUMA node.
-fn pages(stage: &Stage<'_>, group: &Path) -> Result<BTreeMap<u32, u64>, String> {
+pub(super) fn pages(stage: &Stage<'_>, group: &Path) -> Result<BTreeMap<u32, u64>, String> {
     let text = stage.tree.read(group, "memory.numa_stat")?;
     let (key, unit) = match stage.tree.version {
         Version::V2 => ("anon ", 1),
@@ -77,7 +77,7 @@ fn pages(stage: &Stage<'_>, group: &Path) -> Result<BTreeMap<u32, u64>, String> 
         .collect())
 }
 
-fn words(pages: &BTreeMap<u32, u64>) -> String {
+pub(super) fn words(pages: &BTreeMap<u32, u64>) -> String {
     let nodes: Vec<String> = pages
         .iter()
         .map(|(node, bytes)| format!("N{node} {:.1} MiB", *bytes as f64 / 1_048_576.0))
@@ -85,7 +85,7 @@ fn words(pages: &BTreeMap<u32, u64>) -> String {
     nodes.join(", ")
 }
 
-fn allowed(pod: &Pod) -> Result<Allowed, String> {
+pub(super) fn allowed(pod: &Pod) -> Result<Allowed, String> {
     pod.containers
         .first()
         .ok_or("a pod without containers")?
