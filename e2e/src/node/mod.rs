@@ -5,7 +5,7 @@
 //! own ([`agent`]). A scenario gets a [`stage`] and judges by kernel files and process state, never by the agent's word alone; what the machine offers is read by
 //! [`place`], other code than the agent's. [`suite`] runs them: on the machine at hand ([`host`]) in groups of their own, or in virtual machines ([`machines`]).
 //!
-//! Scenarios: `machine`, `holding`, `crash`, `pools`, `isolation`, `numa`, `rebind`.
+//! Scenarios: `machine`, `holding`, `crash`, `pools`, `numa`, `rebind`.
 
 pub mod agent;
 pub mod api;
@@ -13,7 +13,6 @@ mod crash;
 mod holding;
 pub mod host;
 pub mod http;
-mod isolation;
 pub mod layout;
 mod machine;
 pub mod machines;
