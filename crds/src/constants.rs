@@ -54,6 +54,11 @@ pub mod annotation {
     /// Additive. Pod, written by the extender in the Binding: the GPUs and network cards of each container, as the JSON of
     /// [`DeviceAllocation`](crate::devices::DeviceAllocation). The node puts them into the container.
     pub const DEVICE_ALLOCATION: &str = "katalyst.kubewharf.io/device_allocation";
+    /// Additive. Pod, written by the extender in the Binding: what it counts of each NUMA node, as JSON
+    /// `{"0":{"cpu":"4","memory":"8Gi"}}`. The nodes that the agent binds the pod to are those of `numa_bind_result`; where kubelet chooses, only this
+    /// one is written.
+    pub const NUMA_ALLOCATION: &str = "katalyst.kubewharf.io/numa_allocation";
+    pub use katalyst_core::placement::request::keys::DEVICE_ENHANCEMENT;
 }
 
 /// Node and CNR annotations and labels of node over-commitment.
@@ -109,6 +114,7 @@ pub mod resource {
     pub const MILLIGPU: &str = "resource.katalyst.kubewharf.io/milligpu";
     /// GPU memory.
     pub const GPU_MEMORY: &str = "resource.katalyst.kubewharf.io/gpu_memory";
+    pub use katalyst_core::placement::request::keys::RDMA_NIC;
     /// SR-IOV virtual functions.
     pub const SRIOV_NIC: &str = "resource.katalyst.kubewharf.io/sriov_nic";
     /// Power.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A card is named by its UUID, because an index changes when a card is lost; the index is for people and for cards without a UUID.
-//! `percent` and `memoryMiB` are the part of the card that the pod may use; absent for a whole card.
+//! `percent` and `memoryMiB` are the part of the card that the pod may use; both absent for a whole card. `percent` 0 promises memory and no compute.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ pub struct AllocatedGpu {
     /// Its number on the node when it was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
-    /// Part of its compute, 1 to 100; the whole where absent.
+    /// Part of its compute, 0 to 100; the whole where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
     /// Part of its memory; the whole where absent.
@@ -125,9 +125,9 @@ impl ContainerDevices {
             if !gpu.uuid.bytes().all(is_name_byte) || (gpu.uuid.is_empty() && gpu.index.is_none()) {
                 return Err(wrong("gpus.uuid", &gpu.uuid, "a card's UUID"));
             }
-            if let Some(percent) = gpu.percent.filter(|percent| !(1..=100).contains(percent)) {
+            if let Some(percent) = gpu.percent.filter(|percent| *percent > 100) {
                 let value = percent.to_string();
-                return Err(wrong("gpus.percent", &value, "1 to 100"));
+                return Err(wrong("gpus.percent", &value, "0 to 100"));
             }
         }
         let paths = (self.gpus.iter().flat_map(|gpu| &gpu.devices))
@@ -182,7 +182,7 @@ mod tests {
         for (devices, named) in [
             (r#"{"gpus":[{"uuid":"GPU 1"}]}"#, "gpus.uuid"),
             (r#"{"gpus":[{}]}"#, "gpus.uuid"),
-            (r#"{"gpus":[{"index":0,"percent":0}]}"#, "gpus.percent"),
+            (r#"{"gpus":[{"index":0,"percent":101}]}"#, "gpus.percent"),
             (
                 r#"{"gpus":[{"index":0,"devices":["/dev/../etc/shadow"]}]}"#,
                 "devices",

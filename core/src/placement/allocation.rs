@@ -5,8 +5,12 @@
 
 use std::sync::Arc;
 
-use super::machine::Machine;
+use super::{
+    machine::Machine,
+    request::{NumaRequest, PodRequest, Role},
+};
 use crate::{
+    qos::Level,
     reclaimed::Reclaimed,
     units::{Bytes, Millicpu},
 };
@@ -107,7 +111,63 @@ impl CardShare {
     }
 }
 
+/// Devices that a record gives to one container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordedDevices {
+    /// Cards.
+    pub cards: Vec<HeldCard>,
+    /// Network cards, by name.
+    pub nics: Vec<Arc<str>>,
+}
+
 impl Allocation {
+    /// What a bound pod holds, by its request and what was recorded for it: its parts of NUMA nodes, and devices by the name of the container. A container
+    /// that the pod does not have counts as one that runs with all others.
+    pub fn recorded<'a>(
+        request: &PodRequest,
+        numa: Vec<NumaShare>,
+        devices: impl IntoIterator<Item = (&'a str, RecordedDevices)>,
+    ) -> Self {
+        let (mut together, mut in_turn): (Vec<HeldCard>, Vec<HeldCard>) = Default::default();
+        let mut nics = Vec::new();
+        for (name, recorded) in devices {
+            let role = request
+                .containers
+                .iter()
+                .find(|container| *container.name == *name)
+                .map(|container| container.role);
+            if role == Some(Role::Init) {
+                join(&mut in_turn, recorded.cards, CardShare::most);
+            } else {
+                join(&mut together, recorded.cards, CardShare::sum);
+            }
+            nics.extend(recorded.nics);
+        }
+        join(&mut together, in_turn, CardShare::most);
+        nics.sort();
+        nics.dedup();
+        let mut shares = numa;
+        shares.sort_by_key(|share| share.id);
+        Self {
+            reclaimed: request.reclaimed.unwrap_or_default(),
+            floating: if shares.is_empty() && request.level != Level::Reclaimed {
+                request.cpu
+            } else {
+                Millicpu::ZERO
+            },
+            exclusive: matches!(
+                request.numa,
+                NumaRequest::Set {
+                    exclusive: true,
+                    ..
+                }
+            ) && !shares.is_empty(),
+            numa: shares.into(),
+            cards: together.into(),
+            nics: nics.into(),
+        }
+    }
+
     /// Whether the pod holds nothing at all.
     pub fn is_empty(&self) -> bool {
         self.reclaimed.is_zero()
@@ -137,5 +197,25 @@ impl Allocation {
             }
         }
         self
+    }
+}
+
+fn join(
+    held: &mut Vec<HeldCard>,
+    more: Vec<HeldCard>,
+    rule: fn(CardShare, CardShare) -> CardShare,
+) {
+    for card in more {
+        let same = |other: &&mut HeldCard| {
+            if card.uuid.is_empty() {
+                other.uuid.is_empty() && other.index == card.index
+            } else {
+                other.uuid == card.uuid
+            }
+        };
+        match held.iter_mut().find(same) {
+            Some(other) => other.share = rule(other.share, card.share),
+            None => held.push(card),
+        }
     }
 }

@@ -32,12 +32,12 @@ pub mod score;
 mod tests;
 mod unfit;
 
-pub use allocation::{Allocation, CardShare, HeldCard, NumaShare, Uid};
+pub use allocation::{Allocation, CardShare, HeldCard, NumaShare, RecordedDevices, Uid};
 pub use fit::{ContainerPlacement, PlacedCard, Placement, Quality, fit, fit_on, fits};
 pub use machine::{Machine, Scope};
 pub use node::NodePlacement;
 pub use preempt::{Holder, victims};
 pub use reclaimed::{MAX_SCORE, ReclaimedNode, Strategy};
 pub use request::PodRequest;
-pub use score::{ScorePolicy, score};
+pub use score::{ScorePolicy, Scoring, rank, score};
 pub use unfit::Unfit;

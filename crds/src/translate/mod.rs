@@ -5,6 +5,7 @@ mod amount;
 mod compute;
 mod node;
 mod offer;
+pub mod placement;
 mod pod;
 
 pub use amount::{

@@ -266,9 +266,10 @@ impl NodePlacement {
     }
 }
 
-/// The report's word where the scheduler chose no nodes or the same ones.
+/// The report's word where the scheduler chose no nodes, or several and the same ones: how a pod lies over several nodes is the agent's choice.
 fn trusted<'a>(chosen: &'a [NumaShare], reported: &'a [NumaShare]) -> &'a [NumaShare] {
-    let same = chosen.len() == reported.len()
+    let same = chosen.len() > 1
+        && chosen.len() == reported.len()
         && chosen
             .iter()
             .all(|share| reported.iter().any(|other| other.id == share.id));

@@ -46,25 +46,38 @@ pub struct ContainerSource<'a> {
 }
 
 impl PodRequest {
-    /// Reads a pod.
+    /// Reads a pod that is to be placed.
     ///
     /// # Errors
     ///
     /// The first value that means nothing. Wishes that merely have no effect are no errors, as they are none for Katalyst.
     pub fn read(source: &PodSource<'_>) -> Result<Self, RequestError> {
+        let (request, errors) = Self::read_placed(source);
+        errors.into_iter().next().map_or(Ok(request), Err)
+    }
+
+    /// Reads a pod that has been placed already and holds what it holds, whatever is wrong with it: with everything that means nothing, which counts as
+    /// not said.
+    pub fn read_placed(source: &PodSource<'_>) -> (Self, Vec<RequestError>) {
         let parsed = PodQos::parse(source.annotations);
-        if let Some(error) = parsed.errors.into_iter().find(QosError::is_malformed) {
-            return Err(error.into());
-        }
+        let mut errors: Vec<RequestError> = parsed
+            .errors
+            .into_iter()
+            .filter(QosError::is_malformed)
+            .map(Into::into)
+            .collect();
         let qos = parsed.qos;
-        let wishes = DeviceWishes::read(source.annotations)?;
+        let wishes = DeviceWishes::read(source.annotations).unwrap_or_else(|error| {
+            errors.push(error);
+            DeviceWishes::default()
+        });
         let mut total = Totals::default();
         let mut containers = Vec::with_capacity(source.containers.len());
         let mut apps = 0;
         for container in source.containers {
             let app = (container.role == Role::App).then_some(apps);
             apps += usize::from(container.role == Role::App);
-            let (request, reclaimed) = read_container(container, &wishes, app)?;
+            let (request, reclaimed) = read_container(container, &wishes, app, &mut errors);
             total.take(container.role, request.cpu, request.memory, reclaimed);
             containers.push(request);
         }
@@ -77,7 +90,7 @@ impl PodRequest {
             });
         }
         let containers = containers.into_boxed_slice();
-        Ok(Self {
+        let request = Self {
             level: qos.level,
             reclaimed: total.reclaimed(),
             cpu: source.stated.0.unwrap_or(cpu) + source.overhead.0,
@@ -89,7 +102,8 @@ impl PodRequest {
             containers,
             cards: wishes.selector,
             affinity,
-        })
+        };
+        (request, errors)
     }
 }
 
@@ -120,54 +134,79 @@ fn read_container(
     source: &ContainerSource<'_>,
     wishes: &DeviceWishes,
     app: Option<usize>,
-) -> Result<(ContainerRequest, Option<Reclaimed>), RequestError> {
-    let mut request = ContainerRequest {
-        name: source.name.into(),
-        role: source.role,
-        ..ContainerRequest::default()
+    errors: &mut Vec<RequestError>,
+) -> (ContainerRequest, Option<Reclaimed>) {
+    let mut reader = Reader {
+        request: ContainerRequest {
+            name: source.name.into(),
+            role: source.role,
+            ..ContainerRequest::default()
+        },
+        reclaimed: None,
+        amounts: Amounts::default(),
     };
-    let mut reclaimed: Option<Reclaimed> = None;
-    let mut amounts = Amounts::default();
     for &(name, text) in &source.resources {
-        let wrong = |error: QuantityError| RequestError::Quantity {
-            container: source.name.to_owned(),
+        errors.extend(reader.resource(name, text).err());
+    }
+    let Reader {
+        mut request,
+        reclaimed,
+        amounts,
+    } = reader;
+    match amounts.resolve(source.name, wishes.spread(source.name, app)) {
+        Ok(gpus) => request.gpus = gpus,
+        Err(error) => errors.push(error),
+    }
+    (request, reclaimed)
+}
+
+/// A container while its resources are read.
+struct Reader {
+    request: ContainerRequest,
+    reclaimed: Option<Reclaimed>,
+    amounts: Amounts,
+}
+
+impl Reader {
+    fn resource(&mut self, name: &str, text: &str) -> Result<(), RequestError> {
+        let container = &*self.request.name;
+        let wrong = |source: QuantityError| RequestError::Quantity {
+            container: container.to_owned(),
             resource: name.to_owned(),
-            source: error,
+            source,
         };
         match name {
-            "cpu" => request.cpu = parse_millicpu(text).map_err(wrong)?,
-            "memory" => request.memory = parse_bytes(text).map_err(wrong)?,
+            "cpu" => self.request.cpu = parse_millicpu(text).map_err(wrong)?,
+            "memory" => self.request.memory = parse_bytes(text).map_err(wrong)?,
             RECLAIMED_MILLICPU => {
                 let cpu = Millicpu::new(parse_count(text).map_err(wrong)?);
-                reclaimed.get_or_insert_default().cpu = cpu;
+                self.reclaimed.get_or_insert_default().cpu = cpu;
             }
             RECLAIMED_MEMORY => {
                 let memory = parse_bytes(text).map_err(wrong)?;
-                reclaimed.get_or_insert_default().memory = memory;
+                self.reclaimed.get_or_insert_default().memory = memory;
             }
             _ => {
                 let Some(row) = table::find(name) else {
-                    continue;
+                    return Ok(());
                 };
                 let value = parse_count(text).map_err(wrong)?;
-                if row.means == Means::Nics {
-                    request.nics = u8::try_from(value)
-                        .ok()
-                        .filter(|nics| usize::from(*nics) <= MOST)
-                        .ok_or(RequestError::Amount {
-                            container: source.name.to_owned(),
-                            resource: row.name,
-                            value,
-                            expected: "a number of network cards, 0 to 64",
-                        })?;
-                } else {
-                    amounts.take(source.name, row, value)?;
+                if row.means != Means::Nics {
+                    return self.amounts.take(container, row, value);
                 }
+                self.request.nics = u8::try_from(value)
+                    .ok()
+                    .filter(|nics| usize::from(*nics) <= MOST)
+                    .ok_or_else(|| RequestError::Amount {
+                        container: container.to_owned(),
+                        resource: row.name,
+                        value,
+                        expected: "a number of network cards, 0 to 64",
+                    })?;
             }
         }
+        Ok(())
     }
-    request.gpus = amounts.resolve(source.name, wishes.spread(source.name, app))?;
-    Ok((request, reclaimed))
 }
 
 /// Kubernetes' rule for each resource: the most of the app and sidecar containers together and of each init container with the sidecars that
