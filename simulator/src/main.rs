@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use katalyst_core::capacity::Params;
 use katalyst_core::packing::PolicyName;
 use katalyst_simulator::gpu::report;
-use katalyst_simulator::gpu::run::{Options, Which};
+use katalyst_simulator::gpu::run::{Harness, Options, Which};
 use katalyst_simulator::replay::{Outcome, Setting, combine, replay};
 use katalyst_simulator::trace::{self, Traces};
 use serde_json::json;
@@ -54,6 +54,9 @@ enum Command {
         /// Compute asked for over the cluster's, where pods leave.
         #[arg(long, default_value_t = 1.0)]
         load: f64,
+        /// Only these rules, after the published results of the references (`kube,departures`).
+        #[arg(long, value_delimiter = ',')]
+        rules: Vec<Harness>,
         /// Threads; 0 for one a processor.
         #[arg(long, default_value_t = 0)]
         threads: usize,
@@ -80,6 +83,7 @@ fn main() -> anyhow::Result<()> {
             traces,
             packing_policy,
             load,
+            rules,
             threads,
             csv,
             report,
@@ -90,6 +94,7 @@ fn main() -> anyhow::Result<()> {
                 traces,
                 policy: packing_policy,
                 load,
+                rules,
                 threads,
             };
             gpu(&options, csv.as_deref(), report.as_deref())

@@ -17,11 +17,34 @@ pub fn unusable(node: &NodeState, class: &PodClass) -> f64 {
 }
 
 /// The mean over classes, weighted by popularity: the node's fragmentation.
+///
+/// Summed by reason first, as the published simulator does: its scores are cut to integers at a gain of exactly zero, so that the last bit of
+/// these sums decides between equal nodes, and its results are reproduced with the same order of additions only.
 pub fn expected(node: &NodeState, classes: &[(PodClass, f64)]) -> f64 {
-    classes
-        .iter()
-        .map(|(class, weight)| weight * unusable(node, class))
-        .sum()
+    let (mut both, mut cards, mut cpu) = (0.0, 0.0, 0.0);
+    let (mut enough, mut short, mut model) = (0.0, 0.0, 0.0);
+    for (class, weight) in classes {
+        let amount = weight * unusable(node, class);
+        let cpu_fits = node.cpu_milli >= class.cpu_milli;
+        if class.cards == 0 {
+            if cpu_fits {
+                enough += amount;
+            } else {
+                short += amount;
+            }
+        } else if !class.models.contains(node.model) {
+            model += amount;
+        } else {
+            let fitting = node.cards().iter().filter(|card| card.fits(class)).count();
+            match (fitting >= usize::from(class.cards), cpu_fits) {
+                (false, false) => both += amount,
+                (true, false) => cpu += amount,
+                // Too few cards fit, or what lies beside those that do.
+                (_, true) => cards += amount,
+            }
+        }
+    }
+    both + cards + cpu + enough + short + model
 }
 
 #[cfg(test)]

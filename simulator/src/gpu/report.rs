@@ -134,6 +134,9 @@ pub fn table(runs: &Runs, ours: Which) -> Result<String, std::fmt::Error> {
         for harness in [Harness::Published, Harness::Kube] {
             for which in [Which::BestFit, Which::Fgd, ours] {
                 let cell = Cell::of(runs, trace, harness, which);
+                if cell.filled.is_empty() {
+                    continue;
+                }
                 write!(
                     text,
                     "  {:<28}",
@@ -153,7 +156,10 @@ pub fn table(runs: &Runs, ours: Which) -> Result<String, std::fmt::Error> {
             .lived
             .is_empty()
         {
-            writeln!(text, "  pods that leave: the trace has no lifetimes")?;
+            writeln!(
+                text,
+                "  pods that leave: not run, or the trace has no lifetimes"
+            )?;
             continue;
         }
         writeln!(
@@ -200,6 +206,9 @@ pub fn csv(runs: &Runs, ours: Which) -> String {
         for harness in [Harness::Published, Harness::Kube] {
             for which in [Which::BestFit, Which::Fgd, ours] {
                 let cell = Cell::of(runs, trace, harness, which);
+                if cell.filled.is_empty() {
+                    continue;
+                }
                 let policy = format!("{}{}", which.label(), suffix(harness));
                 filled_rows(&mut out, trace, &policy, &cell);
             }
@@ -323,6 +332,10 @@ pub fn claims(runs: &Runs, ours: Which) -> Vec<Value> {
         let name = short(trace);
         let published = Cell::of(runs, trace, Harness::Published, Which::Fgd);
         let cell = Cell::of(runs, trace, Harness::Kube, ours);
+        if cell.filled.is_empty() {
+            list.extend(departures(runs, trace, ours));
+            continue;
+        }
         let place = format!("{trace}, {} seeds", cell.filled.len());
         let bar = BARS
             .iter()

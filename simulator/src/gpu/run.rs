@@ -34,6 +34,8 @@ pub struct Options {
     pub policy: PolicyName,
     /// Load where pods leave, in times the cluster's compute.
     pub load: f64,
+    /// Rules besides the published ones; all when empty.
+    pub rules: Vec<Harness>,
     /// Threads; as many as there are processors when zero.
     pub threads: usize,
 }
@@ -74,7 +76,7 @@ impl Which {
 }
 
 /// The rules of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Harness {
     /// The published benchmark.
     Published,
@@ -301,15 +303,19 @@ pub fn run(options: &Options) -> anyhow::Result<Runs> {
         println!("golden: nothing was published about {trace}");
     }
     let ours = Which::Ours(options.policy);
-    let rest = jobs(&[
-        (Harness::Published, ours),
+    let cells: Vec<(Harness, Which)> = [
         (Harness::Kube, Which::BestFit),
         (Harness::Kube, Which::Fgd),
         (Harness::Kube, ours),
         (Harness::Departures, Which::BestFit),
         (Harness::Departures, Which::Fgd),
         (Harness::Departures, ours),
-    ]);
+        (Harness::Published, ours),
+    ]
+    .into_iter()
+    .filter(|(rules, _)| options.rules.is_empty() || options.rules.contains(rules))
+    .collect();
+    let rest = jobs(&cells);
     runs.extend(work(&rest, &nodes, options));
     Ok(Runs {
         runs,
