@@ -120,6 +120,10 @@ bench-vm: ## The node's figures in a virtual machine: cgroup v2 with pressure tr
 fuzz: ## What is read from kernel and container runtime under the fuzzer, 5 CPU-minutes each (FUZZ_SECONDS=n, ONLY=kernel|nri)
 	$(E2E) fuzz $(if $(ONLY),--target $(ONLY))
 
+.PHONY: soak
+soak: ## A million interleavings of bindings, watch events, restarts and changes of leader: nothing is given twice (SOAK=n)
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example soak -- $(if $(SOAK),--interleavings $(SOAK)) --report target/reports/soak.json
+
 TRACES ?= ../shared/data
 .PHONY: replay
 replay: ## What the estimator would have offered on recorded load (TRACES=folder; synthetic load without)

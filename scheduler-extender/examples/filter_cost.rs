@@ -18,7 +18,7 @@ use katalyst_runtime::Process;
 use katalyst_runtime::logging::LogControl;
 use katalyst_scheduler_extender::COMPONENT;
 use katalyst_scheduler_extender::extender::Extender;
-use katalyst_scheduler_extender::ledger::{Ledger, Offer};
+use katalyst_scheduler_extender::ledger::{Ledger, Offer, Report};
 use katalyst_scheduler_extender::metrics::{ExtenderMetrics, Outcome};
 use katalyst_scheduler_extender::policy::Policy;
 use katalyst_scheduler_extender::verbs::bind::{BindTimeouts, Binder};
@@ -92,11 +92,12 @@ fn extender(nodes: usize, pods_of_room: u64) -> Extender {
         let allocatable = Reclaimed::new(spread * 1000, spread << 30);
         ledger.offer(
             &node(index),
-            Offer::Known {
+            Offer::Known(Report {
                 allocatable,
                 agent_ready: true,
                 reported: now,
-            },
+                ..Report::default()
+            }),
             now,
         );
     }

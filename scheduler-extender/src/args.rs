@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use katalyst_core::packing::PolicyName;
 use katalyst_core::placement::Strategy;
 use katalyst_runtime::flags::{LeaseArgs, RuntimeArgs, duration};
 use katalyst_runtime::tls::TlsArgs;
@@ -39,6 +40,10 @@ pub struct Args {
     /// Which of the nodes that have room are best.
     #[arg(long, env = "KATALYST_STRATEGY", value_enum, default_value_t = StrategyArg::Spread)]
     pub strategy: StrategyArg,
+    /// How nodes are ranked for pods that ask for GPUs: by what a policy says will be left unusable, or `none`: by placement's own
+    /// score.
+    #[arg(long, env = "KATALYST_PACKING_POLICY", value_enum, default_value_t = PackingArg::Rollout)]
+    pub packing_policy: PackingArg,
     /// How many of them filter returns. Long lists cost kube-scheduler more than anything the extender does.
     #[arg(long, env = "KATALYST_MAX_NODES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_nodes: u16,
@@ -56,6 +61,31 @@ pub struct Args {
     /// kube-scheduler's configuration.
     #[arg(long, env = "KATALYST_LOOK_TIMEOUT", default_value = "1s", value_parser = duration)]
     pub look_timeout: Duration,
+}
+
+/// See [`PolicyName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PackingArg {
+    /// No policy.
+    None,
+    /// The fullest node, the tightest card.
+    BestFit,
+    /// Least growth of fragmentation, for the pods that arrived lately.
+    Fgd,
+    /// Least that stays idle when drawn arrivals have filled the node.
+    Rollout,
+}
+
+impl PackingArg {
+    /// The policy's name.
+    pub fn policy(self) -> Option<PolicyName> {
+        match self {
+            Self::None => None,
+            Self::BestFit => Some(PolicyName::BestFit),
+            Self::Fgd => Some(PolicyName::Fgd),
+            Self::Rollout => Some(PolicyName::Rollout),
+        }
+    }
 }
 
 /// Flags that contradict each other.

@@ -27,10 +27,11 @@ struct Shared {
     health: Health,
 }
 
-/// The routes of the four verbs. Until `health` is ready each answers 503.
+/// The routes of the verbs. Until `health` is ready each answers 503.
 pub fn router(extender: Arc<Extender>, health: Health, max_body: usize) -> Router {
     Router::new()
         .route("/filter", post(filter))
+        .route("/filter-taints", post(filter_taints))
         .route("/prioritize", post(prioritize))
         .route("/preempt", post(preempt))
         .route("/bind", post(bind))
@@ -40,6 +41,10 @@ pub fn router(extender: Arc<Extender>, health: Health, max_body: usize) -> Route
 
 async fn filter(State(shared): State<Shared>, body: Bytes) -> Response {
     shared.answer("filter", |extender| extender.filter(&body))
+}
+
+async fn filter_taints(State(shared): State<Shared>, body: Bytes) -> Response {
+    shared.answer("filter-taints", |extender| extender.filter_taints(&body))
 }
 
 async fn prioritize(State(shared): State<Shared>, body: Bytes) -> Response {

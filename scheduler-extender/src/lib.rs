@@ -1,7 +1,7 @@
-//! The scheduler extender: lets an unmodified kube-scheduler place pods on reclaimed resources.
+//! The scheduler extender: lets an unmodified kube-scheduler place pods on reclaimed resources, NUMA nodes, GPUs and network cards.
 //!
-//! Reclaimed resources are offered in each node's `CustomNodeResource`, not in its `Node`, so kube-scheduler asks here about pods that
-//! request them. Two watches keep a [`ledger`] of what each node offers and what is charged to it; filter, prioritize and preempt
+//! What nodes have and offer of these stands in their `CustomNodeResource`, not in their `Node`, so kube-scheduler asks here about pods
+//! that request it. Two watches keep a [`ledger`] of what each node has and what is charged to it; filter, prioritize and preempt
 //! answer from it without touching the API. Bind charges the node first, then writes the Binding, and settles by what the API says.
 //!
 //! The crate owns placement's memory, not its judgement: whether a pod fits and how well is decided by `katalyst_core::placement`.
@@ -11,6 +11,7 @@ pub mod extender;
 pub mod http;
 pub mod ledger;
 pub mod metrics;
+pub mod packing;
 pub mod policy;
 pub mod recent;
 pub mod replica;
@@ -21,13 +22,14 @@ pub mod wakeup;
 pub mod watch;
 pub mod wire;
 
-pub use args::{Args, StrategyArg};
+pub use args::{Args, PackingArg, StrategyArg};
 pub use state::describe;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use katalyst_core::placement::ScorePolicy;
 use katalyst_runtime::{BoxError, Component, Process};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::extender::Extender;
 use crate::ledger::Ledger;
 use crate::metrics::ExtenderMetrics;
+use crate::packing::Packing;
 use crate::policy::Policy;
 use crate::replica::{Endpoint, Mandate};
 use crate::verbs::bind::{BindTimeouts, Binder};
@@ -57,7 +60,9 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         i64::try_from(args.stale_after.as_millis()).unwrap_or(i64::MAX),
     ));
     let policy = Policy {
-        strategy: args.strategy.into(),
+        score: ScorePolicy {
+            reclaimed: args.strategy.into(),
+        },
         max_nodes: usize::from(args.max_nodes),
         suggest_preemption: args.suggest_preemption,
     };
@@ -69,7 +74,9 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     let metrics = ExtenderMetrics::new(&process.metrics);
     let clock = Arc::new(|| jiff::Timestamp::now().as_millisecond());
     let extender = Arc::new(
-        Extender::new(ledger, policy, binder, metrics, clock).with_mandate(mandate.clone()),
+        Extender::new(ledger, policy, binder, metrics, clock)
+            .with_mandate(mandate.clone())
+            .with_packing(Packing::new(args.packing_policy.policy())),
     );
 
     let verbs = http::router(
@@ -130,8 +137,28 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         "settling of doubts",
         settle_doubts(extender.clone(), stopping.clone()),
     );
+    tasks.spawn(
+        "learning of packing",
+        learn(extender.clone(), stopping.clone()),
+    );
     tasks.spawn("wake-up", wakeup::run(extender, clients.api, stopping));
     Ok(())
+}
+
+/// Makes the packing policy anew each time that what it learned is worth it, on a thread where it holds up nobody.
+async fn learn(extender: Arc<Extender>, stopping: CancellationToken) -> Result<(), BoxError> {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            () = extender.packing().worth_learning() => {}
+        }
+        let learner = extender.clone();
+        tokio::task::spawn_blocking(move || {
+            let table = learner.ledger().table();
+            learner.packing().learn(&table);
+        })
+        .await?;
+    }
 }
 
 /// Looks at bindings without a verdict every 2 s, and keeps the gauges.

@@ -1,12 +1,12 @@
 //! What an operator may set about placement.
 
-use katalyst_core::placement::Strategy;
+use katalyst_core::placement::{ScorePolicy, Strategy};
 
 /// Parameters of the verbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Which of the nodes that fit are best.
-    pub strategy: Strategy,
+    pub score: ScorePolicy,
     /// How many of them filter returns. Long lists cost kube-scheduler more than all else here; a few good nodes leave its own
     /// scores something to choose from.
     pub max_nodes: usize,
@@ -21,7 +21,9 @@ impl Default for Policy {
     /// names keep four fifths of the rate without an extender, all names less than half).
     fn default() -> Self {
         Self {
-            strategy: Strategy::Spread,
+            score: ScorePolicy {
+                reclaimed: Strategy::Spread,
+            },
             max_nodes: 8,
             suggest_preemption: false,
         }

@@ -1,25 +1,34 @@
-//! What a pod asks for, from the scheduler's question or from a watched pod.
-//!
-//! The amount follows Kubernetes' rule for any resource: the containers and sidecars together, or the largest init container
-//! together with the sidecars that are already running, whichever is more.
+//! What a pod asks for, from the scheduler's question or from a watched pod, as `katalyst_core::placement` reads it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use katalyst_core::qos::{Level, PodQos, QosError};
-use katalyst_core::quantity::{QuantityError, parse_bytes, parse_count};
-use katalyst_core::reclaimed::Reclaimed;
-use katalyst_core::units::Millicpu;
+use k8s_openapi::api::core::v1::{self as api, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use katalyst_core::placement::PodRequest as Wish;
+use katalyst_core::placement::node::TaintEffect;
+use katalyst_core::placement::request::{
+    ContainerSource, Dialect, PodSource, RESOURCES, RequestError as Unreadable, Role, Toleration,
+};
+use katalyst_core::quantity::{parse_bytes, parse_millicpu};
+use katalyst_core::units::{Bytes, Millicpu};
 use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
 
-use crate::wire::{WireContainer, WirePod, WireResources};
+use crate::wire::{Amounts, WirePod, WireResources, WireToleration};
 
 /// A pod's UID. Shared, since the ledger keeps it in several places.
 pub type Uid = Arc<str>;
 
-/// The resources that kube-scheduler must leave to the extender: `managedResources` of its configuration.
-pub const MANAGED: [&str; 2] = [RECLAIMED_MILLICPU, RECLAIMED_MEMORY];
+/// The resources that kube-scheduler must leave to the extender: `managedResources` of its configuration. Names of other dialects are
+/// added by whoever wants them: a cluster with another device plugin for `nvidia.com/gpu` must not.
+pub fn managed() -> impl Iterator<Item = &'static str> {
+    let own = RESOURCES
+        .iter()
+        .filter(|resource| resource.dialect == Dialect::Katalyst);
+    [RECLAIMED_MILLICPU, RECLAIMED_MEMORY]
+        .into_iter()
+        .chain(own.map(|resource| resource.name))
+}
 
 /// Why a pod's question cannot be answered. The texts name the object, the field and the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,25 +36,14 @@ pub enum RequestError {
     /// A question without a pod, or a pod without identity.
     #[error("the request names no pod: {0} is missing")]
     NoPod(&'static str),
-    /// An amount that is none.
-    #[error("pod {pod}: {field}: {source}")]
-    Quantity {
-        /// Namespace and name.
-        pod: String,
-        /// Path of the field inside the pod.
-        field: String,
-        /// What is wrong with it.
-        #[source]
-        source: QuantityError,
-    },
-    /// An annotation that does not parse.
+    /// Something in the pod that does not parse.
     #[error("pod {pod}: {source}")]
-    Annotation {
+    Pod {
         /// Namespace and name.
         pod: String,
         /// What is wrong with it.
         #[source]
-        source: Box<QosError>,
+        source: Box<Unreadable>,
     },
 }
 
@@ -58,10 +56,8 @@ pub struct PodRequest {
     pub name: Arc<str>,
     /// Scheduling priority.
     pub priority: i32,
-    /// Quality-of-service level.
-    pub level: Level,
-    /// Reclaimed resources asked for; `None` where the pod names neither of them.
-    pub amount: Option<Reclaimed>,
+    /// What it asks for.
+    pub wish: Arc<Wish>,
 }
 
 impl PodRequest {
@@ -71,24 +67,14 @@ impl PodRequest {
             return Err(RequestError::NoPod("Pod.metadata.uid"));
         }
         let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
-        let containers = pod
-            .spec
-            .containers
-            .iter()
-            .map(|c| Asker::wire(c, "containers", Role::Main));
-        let inits = pod
-            .spec
-            .init_containers
-            .iter()
-            .map(|c| Asker::wire(c, "initContainers", Role::init(c.restart_policy.as_deref())));
-        let amount = effective(containers.chain(inits), &name)?;
-        let level = level(pod.metadata.annotations.as_ref(), &name)?;
+        let none = BTreeMap::new();
+        let annotations = pod.metadata.annotations.as_ref().unwrap_or(&none);
+        let wish = Parts::of_wire(pod).read(annotations, &name)?;
         Ok(Self {
             uid: pod.metadata.uid.as_ref().into(),
             name: name.into(),
             priority: pod.spec.priority.unwrap_or(0),
-            level,
-            amount,
+            wish: Arc::new(wish),
         })
     }
 
@@ -100,15 +86,25 @@ impl PodRequest {
             .as_deref()
             .ok_or(RequestError::NoPod("metadata.uid"))?;
         let name = pod_name(pod);
-        let level = level(pod.metadata.annotations.as_ref(), &name)?;
         Ok(Self {
             uid: uid.into(),
             priority: priority(pod),
-            level,
-            amount: pod_amount(pod)?,
+            wish: Arc::new(wish_of(pod)?),
             name: name.into(),
         })
     }
+}
+
+/// What a pod of the API asks for.
+pub fn wish_of(pod: &Pod) -> Result<Wish, RequestError> {
+    let none = BTreeMap::new();
+    let annotations = pod.metadata.annotations.as_ref().unwrap_or(&none);
+    Parts::of_api(pod).read(annotations, &pod_name(pod))
+}
+
+/// What a pod of the API asks for by its containers alone, whatever its annotations say.
+pub fn amounts_of(pod: &Pod) -> Result<Wish, RequestError> {
+    Parts::of_api(pod).read(&BTreeMap::new(), &pod_name(pod))
 }
 
 /// `namespace/name` of a pod.
@@ -129,166 +125,199 @@ pub fn priority(pod: &Pod) -> i32 {
         .unwrap_or(0)
 }
 
-/// The reclaimed resources a pod of the API asks for, whatever its annotations say.
-pub fn pod_amount(pod: &Pod) -> Result<Option<Reclaimed>, RequestError> {
-    let Some(spec) = pod.spec.as_ref() else {
-        return Ok(None);
-    };
-    let containers = spec
-        .containers
-        .iter()
-        .map(|c| Asker::api(c, "containers", Role::Main));
-    let inits = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .map(|c| Asker::api(c, "initContainers", Role::init(c.restart_policy.as_deref())));
-    effective(containers.chain(inits), &pod_name(pod))
+/// The parts of a pod that its request is read from.
+#[derive(Default)]
+struct Parts<'a> {
+    containers: Vec<ContainerSource<'a>>,
+    tolerations: Vec<Toleration>,
+    stated: (Option<Millicpu>, Option<Bytes>),
+    overhead: (Millicpu, Bytes),
 }
 
-fn level(annotations: Option<&BTreeMap<String, String>>, pod: &str) -> Result<Level, RequestError> {
-    let Some(annotations) = annotations else {
-        return Ok(Level::Shared);
-    };
-    let parsed = PodQos::parse(annotations);
-    // Wishes without effect and unknown keys are Katalyst's to accept, so they are accepted here.
-    match parsed.errors.into_iter().find(QosError::is_malformed) {
-        Some(source) => Err(RequestError::Annotation {
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
+
+impl<'a> Parts<'a> {
+    fn read(
+        &self,
+        annotations: &BTreeMap<String, String>,
+        pod: &str,
+    ) -> Result<Wish, RequestError> {
+        Wish::read(&PodSource {
+            annotations,
+            containers: &self.containers,
+            tolerations: &self.tolerations,
+            stated: self.stated,
+            overhead: self.overhead,
+        })
+        .map_err(|source| RequestError::Pod {
             pod: pod.to_owned(),
             source: Box::new(source),
-        }),
-        None => Ok(parsed.qos.level),
+        })
     }
-}
 
-/// When a container runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Main,
-    Init,
-    Sidecar,
-}
+    fn of_wire(pod: &'a WirePod<'a>) -> Self {
+        let pairs = |amounts: &'a Option<Amounts<'a>>| -> Pairs<'a> {
+            let all = amounts.iter().flat_map(|amounts| &amounts.0);
+            all.map(|(name, text)| (name.as_ref(), text.0.as_str()))
+                .collect()
+        };
+        let both = |resources: &'a WireResources<'a>| {
+            (pairs(&resources.requests), pairs(&resources.limits))
+        };
+        let spec = &pod.spec;
+        let inits = spec.init_containers.iter().map(|container| {
+            let role = init_role(container.restart_policy.as_deref());
+            source(&container.name, role, both(&container.resources))
+        });
+        let apps = spec
+            .containers
+            .iter()
+            .map(|container| source(&container.name, Role::App, both(&container.resources)));
+        let stated = spec.resources.as_ref().map(|resources| {
+            let (requests, limits) = both(resources);
+            merged(requests, &limits)
+        });
+        Self {
+            containers: inits.chain(apps).collect(),
+            tolerations: spec.tolerations.iter().map(wire_toleration).collect(),
+            stated: compute(&stated.unwrap_or_default()),
+            overhead: whole(compute(&pairs(&spec.overhead))),
+        }
+    }
 
-impl Role {
-    fn init(restart_policy: Option<&str>) -> Self {
-        if restart_policy == Some("Always") {
-            Self::Sidecar
-        } else {
-            Self::Init
+    fn of_api(pod: &'a Pod) -> Self {
+        let Some(spec) = pod.spec.as_ref() else {
+            return Self::default();
+        };
+        let pairs = |amounts: &'a Option<BTreeMap<String, Quantity>>| -> Pairs<'a> {
+            let all = amounts.iter().flatten();
+            all.map(|(name, quantity)| (name.as_str(), quantity.0.as_str()))
+                .collect()
+        };
+        let both = |resources: &'a Option<api::ResourceRequirements>| match resources {
+            Some(resources) => (pairs(&resources.requests), pairs(&resources.limits)),
+            None => (Vec::new(), Vec::new()),
+        };
+        let inits = spec.init_containers.iter().flatten().map(|container| {
+            let role = init_role(container.restart_policy.as_deref());
+            source(&container.name, role, both(&container.resources))
+        });
+        let apps = spec
+            .containers
+            .iter()
+            .map(|container| source(&container.name, Role::App, both(&container.resources)));
+        let (requests, limits) = both(&spec.resources);
+        Self {
+            containers: inits.chain(apps).collect(),
+            tolerations: spec
+                .tolerations
+                .iter()
+                .flatten()
+                .map(|each| {
+                    toleration(
+                        each.key.as_deref(),
+                        each.operator.as_deref(),
+                        each.value.as_deref(),
+                        each.effect.as_deref(),
+                    )
+                })
+                .collect(),
+            stated: compute(&merged(requests, &limits)),
+            overhead: whole(compute(&pairs(&spec.overhead))),
         }
     }
 }
 
-/// A container that asks for something.
-struct Asker<'a> {
-    list: &'static str,
+fn init_role(restart_policy: Option<&str>) -> Role {
+    if restart_policy == Some("Always") {
+        Role::Sidecar
+    } else {
+        Role::Init
+    }
+}
+
+fn source<'a>(
     name: &'a str,
     role: Role,
-    millicpu: Option<&'a str>,
-    memory: Option<&'a str>,
-}
-
-impl<'a> Asker<'a> {
-    fn wire(container: &'a WireContainer<'a>, list: &'static str, role: Role) -> Self {
-        let WireResources { requests, limits } = &container.resources;
-        // The API server copies a limit to a missing request.
-        let pick = |get: fn(&'a crate::wire::ReclaimedTexts) -> Option<&'a str>| {
-            requests
-                .as_ref()
-                .and_then(get)
-                .or_else(|| limits.as_ref().and_then(get))
-        };
-        let millicpu = pick(|texts| texts.millicpu.as_ref().map(|text| text.0.as_str()));
-        let memory = pick(|texts| texts.memory.as_ref().map(|text| text.0.as_str()));
-        Self {
-            list,
-            name: &container.name,
-            role,
-            millicpu,
-            memory,
-        }
-    }
-
-    fn api(container: &'a Container, list: &'static str, role: Role) -> Self {
-        let pick = |key: &str| {
-            let ResourceRequirements {
-                requests, limits, ..
-            } = container.resources.as_ref()?;
-            let find = |amounts: &'a Option<BTreeMap<String, _>>| {
-                amounts.as_ref().and_then(|list| list.get(key))
-            };
-            find(requests).or_else(|| find(limits)).map(
-                |quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
-                    quantity.0.as_str()
-                },
-            )
-        };
-        Self {
-            list,
-            name: &container.name,
-            role,
-            millicpu: pick(RECLAIMED_MILLICPU),
-            memory: pick(RECLAIMED_MEMORY),
-        }
-    }
-
-    fn amount(&self, pod: &str) -> Result<Option<Reclaimed>, RequestError> {
-        if self.millicpu.is_none() && self.memory.is_none() {
-            return Ok(None);
-        }
-        let error = |resource: &str, source| RequestError::Quantity {
-            pod: pod.to_owned(),
-            field: format!(
-                "spec.{}[{}].resources.requests[{resource}]",
-                self.list, self.name
-            ),
-            source,
-        };
-        let cpu = self
-            .millicpu
-            .map_or(Ok(0), parse_count)
-            .map_err(|source| error(RECLAIMED_MILLICPU, source))?;
-        let memory = self
-            .memory
-            .map_or(Ok(katalyst_core::units::Bytes::ZERO), parse_bytes)
-            .map_err(|source| error(RECLAIMED_MEMORY, source))?;
-        Ok(Some(Reclaimed {
-            cpu: Millicpu::new(cpu),
-            memory,
-        }))
+    (requests, limits): (Pairs<'a>, Pairs<'a>),
+) -> ContainerSource<'a> {
+    let guaranteed = ["cpu", "memory"].iter().all(|resource| {
+        let (limit, request) = (find(&limits, resource), find(&requests, resource));
+        limit.is_some_and(|limit| request.is_none_or(|request| equal(resource, request, limit)))
+    });
+    ContainerSource {
+        name,
+        role,
+        resources: merged(requests, &limits),
+        guaranteed,
     }
 }
 
-fn effective<'a>(
-    askers: impl Iterator<Item = Asker<'a>>,
-    pod: &str,
-) -> Result<Option<Reclaimed>, RequestError> {
-    let (mut running, mut sidecars, mut starting) =
-        (Reclaimed::ZERO, Reclaimed::ZERO, Reclaimed::ZERO);
-    let mut named = false;
-    for asker in askers {
-        let Some(amount) = asker.amount(pod)? else {
-            continue;
-        };
-        named = true;
-        match asker.role {
-            Role::Main => running = running + amount,
-            Role::Sidecar => {
-                running = running + amount;
-                sidecars = sidecars + amount;
-            }
-            Role::Init => {
-                let together = sidecars + amount;
-                starting = Reclaimed {
-                    cpu: starting.cpu.max(together.cpu),
-                    memory: starting.memory.max(together.memory),
-                };
-            }
+/// Requests, and limits of what is not requested: so the API server fills them in.
+fn merged<'a>(mut requests: Pairs<'a>, limits: &Pairs<'a>) -> Pairs<'a> {
+    for (name, text) in limits {
+        if find(&requests, name).is_none() {
+            requests.push((name, text));
         }
     }
-    let most = Reclaimed {
-        cpu: running.cpu.max(starting.cpu),
-        memory: running.memory.max(starting.memory),
+    requests
+}
+
+fn find<'a>(pairs: &Pairs<'a>, name: &str) -> Option<&'a str> {
+    let found = pairs.iter().find(|(other, _)| *other == name);
+    found.map(|(_, text)| *text)
+}
+
+/// Whether two amounts are one, however they are written.
+fn equal(resource: &str, one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    if resource == "cpu" {
+        matches!((parse_millicpu(one), parse_millicpu(other)), (Ok(one), Ok(other)) if one == other)
+    } else {
+        matches!((parse_bytes(one), parse_bytes(other)), (Ok(one), Ok(other)) if one == other)
+    }
+}
+
+/// CPU and memory where they are stated and can be read; what cannot was refused by the API server.
+fn compute(pairs: &Pairs<'_>) -> (Option<Millicpu>, Option<Bytes>) {
+    (
+        find(pairs, "cpu").and_then(|text| parse_millicpu(text).ok()),
+        find(pairs, "memory").and_then(|text| parse_bytes(text).ok()),
+    )
+}
+
+fn whole((cpu, memory): (Option<Millicpu>, Option<Bytes>)) -> (Millicpu, Bytes) {
+    (cpu.unwrap_or_default(), memory.unwrap_or_default())
+}
+
+fn wire_toleration(each: &WireToleration<'_>) -> Toleration {
+    toleration(
+        each.key.as_deref(),
+        each.operator.as_deref(),
+        each.value.as_deref(),
+        each.effect.as_deref(),
+    )
+}
+
+/// An effect that is not known is tolerated by no known taint: `PreferNoSchedule` would be the only harmless guess.
+fn toleration(
+    key: Option<&str>,
+    operator: Option<&str>,
+    value: Option<&str>,
+    effect: Option<&str>,
+) -> Toleration {
+    let effect = match effect {
+        None | Some("") => None,
+        Some("NoSchedule") => Some(TaintEffect::NoSchedule),
+        Some("NoExecute") => Some(TaintEffect::NoExecute),
+        Some(_) => Some(TaintEffect::PreferNoSchedule),
     };
-    Ok(named.then_some(most))
+    Toleration {
+        key: key.unwrap_or_default().into(),
+        exists: operator == Some("Exists"),
+        value: value.unwrap_or_default().into(),
+        effect,
+    }
 }

@@ -162,13 +162,7 @@ async fn a_conflict_is_an_error_where_the_pod_is_elsewhere_replaced_or_gone() {
 #[tokio::test]
 async fn a_full_node_is_refused_without_a_call() {
     let (rig, _api) = filtered().await;
-    let charge = katalyst_scheduler_extender::ledger::Charge {
-        amount: Reclaimed::new(1, 0),
-        ..Default::default()
-    };
-    rig.extender
-        .ledger()
-        .seen(&"quicker".into(), "node-a", charge);
+    rig.hold("quicker", "node-a", Reclaimed::new(1, 0), 0);
     let error = bind(&rig, async {}).await;
     assert!(
         error.ends_with("insufficient reclaimed_millicpu"),

@@ -89,17 +89,8 @@ async fn preemption_is_suggested_only_where_a_pod_of_lower_priority_holds_the_ro
     for node in ["node-a", "node-b"] {
         rig.offer(node, 1);
     }
-    let charge = |priority| katalyst_scheduler_extender::ledger::Charge {
-        amount: rig::REQUEST,
-        priority,
-        ..Default::default()
-    };
-    rig.extender
-        .ledger()
-        .seen(&"low".into(), "node-a", charge(0));
-    rig.extender
-        .ledger()
-        .seen(&"equal".into(), "node-b", charge(100));
+    rig.hold("low", "node-a", rig::REQUEST, 0);
+    rig.hold("equal", "node-b", rig::REQUEST, 100);
     let answer = rig.golden("filter", "filter_names").await;
     let cpu = "insufficient reclaimed_millicpu";
     assert_eq!(answer["FailedNodes"], json!({"node-a": cpu}));
@@ -167,7 +158,12 @@ async fn a_malformed_request_is_named_in_the_answer() {
     let (status, answer) = rig.ask("filter", question).await;
     let error = answer["Error"].as_str().unwrap();
     assert_eq!(status, StatusCode::OK);
-    assert!(error.contains("spec.containers[work].resources.requests[resource.katalyst.kubewharf.io/reclaimed_millicpu]") && error.contains("\"four\""), "{error}");
+    assert!(
+        error
+            .contains("container work: resource resource.katalyst.kubewharf.io/reclaimed_millicpu")
+            && error.contains("\"four\""),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -214,14 +210,7 @@ async fn preempt_keeps_victims_that_free_enough_and_drops_the_other_nodes() {
         for node in ["node-a", "node-b"] {
             rig.offer(node, 1);
         }
-        let charge = katalyst_scheduler_extender::ledger::Charge {
-            amount: rig::REQUEST,
-            priority: 0,
-            ..Default::default()
-        };
-        rig.extender
-            .ledger()
-            .seen(&"victim-1".into(), "node-a", charge);
+        rig.hold("victim-1", "node-a", rig::REQUEST, 0);
         let answer = rig.golden("preempt", file).await;
         let nodes = answer["NodeNameToMetaVictims"].as_object().unwrap();
         assert_eq!(nodes.keys().collect::<Vec<_>>(), ["node-a"], "{file}");

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use katalyst_scheduler_extender::request::managed as managed_resources;
 use katalyst_scheduler_extender::verbs::VERBS;
 use rstest::rstest;
 use serde_json::Value;
@@ -35,6 +36,7 @@ fn seconds(value: &Value) -> u64 {
 
 #[rstest]
 #[case("scheduler/kube-scheduler-config.yaml")]
+#[case("scheduler/kube-scheduler-config-all-pods.yaml")]
 #[case("scheduler/kube-scheduler-config-tls.yaml")]
 #[case("components/second-scheduler/kube-scheduler-config.yaml")]
 #[case("kind/kube-scheduler-config.yaml")]
@@ -90,10 +92,7 @@ fn follows_the_rules_of_the_api_and_of_the_extender(#[case] file: &str) {
         }
     }
     assert_eq!(binders, 1);
-    let expected: BTreeSet<String> = katalyst_scheduler_extender::request::MANAGED
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect();
+    let expected: BTreeSet<String> = managed_resources().map(str::to_owned).collect();
     assert_eq!(managed, expected);
 }
 
@@ -101,6 +100,7 @@ fn follows_the_rules_of_the_api_and_of_the_extender(#[case] file: &str) {
 /// program is not built this says so; `make toolchain` builds it.
 #[rstest]
 #[case("scheduler/kube-scheduler-config.yaml")]
+#[case("scheduler/kube-scheduler-config-all-pods.yaml")]
 #[case("scheduler/kube-scheduler-config-tls.yaml")]
 #[case("components/second-scheduler/kube-scheduler-config.yaml")]
 fn kube_scheduler_accepts_it(#[case] file: &str) {
@@ -157,6 +157,7 @@ fn kube_scheduler_accepts_it(#[case] file: &str) {
     let output = Command::new(&program)
         .arg("--config")
         .arg(&config)
+        .arg("--secure-port=0")
         .arg("--write-config-to")
         .arg(&written)
         .output()

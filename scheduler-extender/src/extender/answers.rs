@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use katalyst_core::qos::Level;
-
 use super::{Answer, Extender};
-use crate::ledger::{Charge, Rejection};
+use crate::ledger::{Charge, Rejection, Table, UnixMillis, not_reclaimed};
 use crate::metrics::{Outcome, ReasonLabels};
 use crate::request::{PodRequest, RequestError};
-use crate::verbs;
+use crate::verbs::{self, Judge};
 use crate::wire::{
     ExtenderArgs, ExtenderFilterResult, HostPriority, PreemptionArgs, PreemptionResult, WirePod,
 };
@@ -16,73 +14,63 @@ use crate::wire::{
 impl Extender {
     /// Answers filter.
     pub fn filter(&self, body: &[u8]) -> Answer {
-        let args: ExtenderArgs<'_> = match serde_json::from_slice(body) {
-            Ok(args) => args,
-            Err(error) => return invalid_filter(format!("filter request cannot be read: {error}")),
-        };
-        let pod = match read(args.pod.as_ref()) {
-            Ok(pod) => pod,
-            Err(error) => return invalid_filter(error.to_string()),
-        };
-        let (now, version) = (self.now(), self.ledger.version());
         let table = self.ledger.table();
-        let decision = match verbs::filter(
-            &args,
-            &pod,
-            &table,
-            &self.policy,
-            now,
-            self.ledger.stale_after(),
-        ) {
-            Ok(decision) => decision,
-            Err(error) => return invalid_filter(error.to_string()),
+        let (args, pod) = match read_question(body, &table, "filter") {
+            Ok(question) => question,
+            Err(error) => return invalid_filter(error),
         };
+        self.packing.arrived(&pod.uid, &pod.wish);
+        let (now, version) = (self.now(), self.ledger.version());
+        let decision = verbs::filter(&args, &pod, &self.judge(&table, now));
         let answer = serde_json::to_vec(&decision.answer(&args));
-        let outcome = if decision.feasible() {
-            Outcome::Ok
-        } else {
-            Outcome::Rejected
-        };
         if decision.feasible() {
             self.waiting.lock().served(&pod.uid);
             let charge = Charge {
-                amount: pod.amount.unwrap_or_default(),
                 priority: pod.priority,
                 name: pod.name.clone(),
                 ..Charge::default()
             };
             self.in_mind.lock().put(pod.uid.clone(), (pod, charge));
+            return (Outcome::Ok, answer);
+        }
+        self.count_rejections(&decision.rejected);
+        if !pod.wish.is_plain() && not_reclaimed(&pod.wish).is_ok() {
+            let mut waiting = self.waiting.lock();
+            waiting.rejected(&pod.uid, &pod.wish, version, now);
+        }
+        (Outcome::Rejected, answer)
+    }
+
+    /// Answers filter for every pod: taints and nothing else.
+    pub fn filter_taints(&self, body: &[u8]) -> Answer {
+        let table = self.ledger.table();
+        let (args, pod) = match read_question(body, &table, "filter-taints") {
+            Ok(question) => question,
+            Err(error) => return invalid_filter(error),
+        };
+        let decision = verbs::filter_taints(&args, &pod, &table);
+        let outcome = if decision.feasible() {
+            Outcome::Ok
         } else {
             self.count_rejections(&decision.rejected);
-            if let (Some(request), Level::Reclaimed) = (pod.amount, pod.level) {
-                self.waiting
-                    .lock()
-                    .rejected(&pod.uid, request, version, now);
-            }
-        }
-        (outcome, answer)
+            Outcome::Rejected
+        };
+        (outcome, serde_json::to_vec(&decision.answer(&args)))
     }
 
     /// Answers prioritize. The protocol has no place for an error: kube-scheduler ignores the scores of one that fails.
     pub fn prioritize(&self, body: &[u8]) -> Answer {
+        let table = self.ledger.table();
         let answer = || -> Result<Vec<u8>, String> {
-            let args: ExtenderArgs<'_> = serde_json::from_slice(body)
-                .map_err(|error| format!("prioritize request cannot be read: {error}"))?;
-            let pod = read(args.pod.as_ref()).map_err(|error| error.to_string())?;
-            let ranks = verbs::prioritize(
-                &args,
-                &pod,
-                &self.ledger.table(),
-                &self.policy,
-                self.now(),
-                self.ledger.stale_after(),
-            )
-            .map_err(|error| error.to_string())?;
-            let list: Vec<HostPriority<'_>> = ranks
+            let (args, pod) = read_question(body, &table, "prioritize")?;
+            let scores = verbs::prioritize(&args, &pod, &self.judge(&table, self.now()));
+            let list: Vec<HostPriority<'_>> = args
+                .candidates
                 .iter()
-                .map(|(host, score)| HostPriority {
-                    host,
-                    score: i64::from(*score),
+                .zip(scores)
+                .map(|(candidate, score)| HostPriority {
+                    host: &candidate.name,
+                    score: i64::from(score),
                 })
                 .collect();
             serde_json::to_vec(&list).map_err(|error| error.to_string())
@@ -93,6 +81,17 @@ impl Extender {
                 tracing::warn!(%error, "prioritize is answered with no scores");
                 (Outcome::Invalid, Ok(b"[]".to_vec()))
             }
+        }
+    }
+
+    fn judge<'a>(&'a self, table: &'a Table, now: UnixMillis) -> Judge<'a> {
+        Judge {
+            table,
+            memo: &self.memo,
+            packing: &self.packing,
+            policy: &self.policy,
+            now,
+            stale_after: self.ledger.stale_after(),
         }
     }
 
@@ -133,6 +132,18 @@ impl Extender {
 
 fn read(pod: Option<&WirePod<'_>>) -> Result<PodRequest, RequestError> {
     PodRequest::from_wire(pod.ok_or(RequestError::NoPod("Pod"))?)
+}
+
+/// The question and its pod; the text says what is wrong with it.
+fn read_question<'a>(
+    body: &'a [u8],
+    table: &Table,
+    verb: &str,
+) -> Result<(ExtenderArgs<'a>, PodRequest), String> {
+    let args = ExtenderArgs::read(body, table)
+        .map_err(|error| format!("{verb} request cannot be read: {error}"))?;
+    let pod = read(args.pod.as_ref()).map_err(|error| error.to_string())?;
+    Ok((args, pod))
 }
 
 fn invalid_filter(error: String) -> Answer {

@@ -12,10 +12,12 @@ use parking_lot::Mutex;
 
 use crate::ledger::{Charge, Ledger, UnixMillis};
 use crate::metrics::{ExtenderMetrics, Outcome, WakeupLabels};
+use crate::packing::Packing;
 use crate::policy::Policy;
 use crate::recent::Recent;
 use crate::replica::Mandate;
 use crate::request::PodRequest;
+use crate::verbs::Memo;
 use crate::verbs::bind::Binder;
 use crate::wakeup::{Touch, Waiting};
 
@@ -32,6 +34,8 @@ pub struct Extender {
     binder: Binder,
     metrics: ExtenderMetrics,
     mandate: Mandate,
+    packing: Packing,
+    memo: Memo,
     clock: Clock,
     in_mind: Mutex<Recent<(PodRequest, Charge)>>,
     waiting: Mutex<Waiting>,
@@ -58,6 +62,8 @@ impl Extender {
             binder,
             metrics,
             mandate: Mandate::always(),
+            packing: Packing::default(),
+            memo: Memo::default(),
             clock,
             in_mind: Mutex::new(Recent::new(PODS_IN_MIND)),
             waiting: Mutex::default(),
@@ -71,6 +77,18 @@ impl Extender {
     pub fn with_mandate(mut self, mandate: Mandate) -> Self {
         self.mandate = mandate;
         self
+    }
+
+    /// Lets a policy rank nodes for pods with GPUs.
+    #[must_use]
+    pub fn with_packing(mut self, packing: Packing) -> Self {
+        self.packing = packing;
+        self
+    }
+
+    /// The policy that ranks nodes for pods with GPUs.
+    pub fn packing(&self) -> &Packing {
+        &self.packing
     }
 
     /// The right to bind.

@@ -1,12 +1,14 @@
 //! Answers to bind: find the request, charge the node, write the Binding, settle.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
-use katalyst_core::qos::Level;
 
 use super::{Answer, Extender};
-use crate::ledger::{Assumption, Charge, Rejection, Settlement};
+use crate::ledger::{Assumption, Charge, Settlement};
 use crate::metrics::Outcome;
 use crate::request::{PodRequest, Uid};
+use crate::verbs::annotations;
 use crate::verbs::bind::{Whereabouts, whereabouts};
 use crate::wire::{BindingArgs, BindingResult};
 
@@ -47,18 +49,18 @@ impl Extender {
                 None => return Ok(()),
             },
         };
-        if let (Some(_), level) = (pod.amount, pod.level)
-            && level != Level::Reclaimed
-        {
-            return Err((
-                Outcome::Rejected,
-                Rejection::NotReclaimed.reason().to_owned(),
-            ));
-        }
         let uid: Uid = pod.uid.clone();
-        if pod.amount.is_some() {
-            match self.ledger.assume(&uid, &args.node, charge, self.now()) {
-                Ok(Assumption::Charged) => {}
+        let mut record = BTreeMap::new();
+        if !pod.wish.is_plain() {
+            match self.ledger.assume(&pod, &args.node, charge, self.now()) {
+                Ok(Assumption::Charged(decision)) => match annotations(&pod.wish, &decision) {
+                    Ok(annotations) => record = annotations,
+                    Err(error) => {
+                        self.ledger
+                            .settle(&uid, &args.node, Settlement::Refused, self.now());
+                        return Err((Outcome::Invalid, error.to_string()));
+                    }
+                },
                 Ok(Assumption::AlreadyThere) => return Ok(()),
                 Err(refusal) => return Err((Outcome::Rejected, refusal.to_string())),
             }
@@ -76,7 +78,7 @@ impl Extender {
                 "this replica does not lead any more".to_owned(),
             ));
         }
-        let (settlement, result) = self.binder.bind(args, pod.amount).await;
+        let (settlement, result) = self.binder.bind(args, record).await;
         guard.settle(settlement);
         self.waiting.lock().served(&uid);
         result.map_err(|cause| (Outcome::ApiError, cause))
@@ -125,7 +127,6 @@ impl Extender {
 /// The charge of a pod of the API.
 pub fn charge_of(pod: &Pod, request: &PodRequest) -> Charge {
     Charge {
-        amount: request.amount.unwrap_or_default(),
         priority: request.priority,
         name: request.name.clone(),
         terminating: pod.metadata.deletion_timestamp.is_some(),

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use katalyst_core::reclaimed::Reclaimed;
+use katalyst_core::placement::{Allocation, Machine, Placement};
 
 use super::view::UnixMillis;
 use crate::request::Uid;
 
-/// What a pod takes, and what preemption must know about it.
+/// What preemption and people must know about a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Charge {
-    /// Reclaimed resources it requests.
-    pub amount: Reclaimed,
     /// Its scheduling priority.
     pub priority: i32,
     /// `namespace/name`, for people.
@@ -22,11 +20,25 @@ pub struct Charge {
     pub created: UnixMillis,
 }
 
-/// A node a pod is charged to.
+/// What was decided about a pod on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Where it goes there.
+    pub placement: Placement,
+    /// The machine whose positions the placement names.
+    pub machine: Arc<Machine>,
+}
+
+/// A node a pod is charged to, and with what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The node.
     pub node: Arc<str>,
+    /// What it holds there.
+    pub allocation: Arc<Allocation>,
+    /// Where it goes on the node, as decided for an attempt to bind. Another attempt carries the same decision: whichever of them takes
+    /// effect, the record says what is charged.
+    pub decision: Option<Arc<Decision>>,
     /// Attempts to bind that are under way.
     pub in_flight: u32,
     /// An attempt ended without a verdict, last at this time.
@@ -40,9 +52,11 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn new(node: Arc<str>) -> Self {
+    pub(super) fn new(node: Arc<str>, allocation: Arc<Allocation>) -> Self {
         Self {
             node,
+            allocation,
+            decision: None,
             in_flight: 0,
             sent_during: 0,
             doubted_since: None,
@@ -93,9 +107,9 @@ pub struct Doubt {
 /// A pod and the nodes it is charged to: one, except while it is unclear which of two attempts wins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
-    /// What it takes of each.
+    /// Who it is.
     pub charge: Charge,
-    /// Where.
+    /// Where, and with what.
     pub places: Vec<Place>,
 }
 

@@ -1,32 +1,33 @@
-//! The ledger of reclaimed resources: offers from custom resources, charges from pods and bindings.
+//! The ledger: what nodes have and offer, from custom resources, and what pods hold of it, from the watch and from bindings.
 //!
-//! One writer at a time under one lock; each operation takes about a microsecond and none waits for anything, so the lock serves
-//! as every node's lock. Readers do not take it: filter reads an immutable table of nodes and copies each node's small view.
+//! One writer at a time under one lock; each operation takes microseconds and none waits for anything, so the lock serves as every
+//! node's lock. Readers do not take it: filter reads an immutable table of nodes, and of each node an immutable state.
 
 mod books;
 mod entry;
 mod view;
 
-pub use books::{Assumption, Books, Offer, Refusal, Settlement};
-pub use entry::{Charge, Doubt, Entry, Place};
-pub use view::{NodeCell, NodeView, Rejection, Table, UnixMillis, fnv1a};
+pub use books::{Assumption, Books, Offer, Refusal, Report, Settlement};
+pub use entry::{Charge, Decision, Doubt, Entry, Place};
+pub use view::{NodeCell, NodeState, Rejection, Table, UnixMillis, fnv1a, not_reclaimed};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use katalyst_core::placement::{Allocation, NodePlacement};
 use katalyst_core::reclaimed::Reclaimed;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::request::Uid;
+use crate::request::{PodRequest, Uid};
 
 /// A pod that preemption may consider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The pod.
     pub uid: Uid,
-    /// What it holds.
+    /// Who it is.
     pub charge: Charge,
 }
 
@@ -115,8 +116,8 @@ impl Ledger {
     }
 
     /// See [`Books::seen`].
-    pub fn seen(&self, uid: &Uid, node: &str, charge: Charge) {
-        self.write(|books| books.seen(uid, node, charge));
+    pub fn seen(&self, uid: &Uid, node: &str, charge: Charge, allocation: Allocation) {
+        self.write(|books| books.seen(uid, node, charge, Arc::new(allocation)));
     }
 
     /// See [`Books::gone`].
@@ -132,12 +133,12 @@ impl Ledger {
     /// See [`Books::assume`].
     pub fn assume(
         &self,
-        uid: &Uid,
+        pod: &PodRequest,
         node: &str,
         charge: Charge,
         now: UnixMillis,
     ) -> Result<Assumption, Refusal> {
-        self.write(|books| books.assume(uid, node, charge, now, self.stale_after))
+        self.write(|books| books.assume(pod, node, charge, now, self.stale_after))
     }
 
     /// See [`Books::settle`].
@@ -164,30 +165,34 @@ impl Ledger {
             .count()
     }
 
+    /// Whether the pod is charged to a node.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.books.lock().pod(uid).is_some()
+    }
+
     /// The pods charged to a node.
     pub fn holders(&self, node: &str) -> Vec<Holder> {
         let books = self.books.lock();
-        books
-            .pods_on(node)
-            .map(|(uid, entry)| Holder {
-                uid: uid.clone(),
-                charge: entry.charge.clone(),
-            })
-            .collect()
+        let pods = books.pods_on(node).into_iter();
+        pods.map(|(uid, entry)| Holder {
+            uid: uid.clone(),
+            charge: entry.charge.clone(),
+        })
+        .collect()
     }
 
     /// What is wrong with a node's custom resource, if anything.
     pub fn defect(&self, node: &str) -> Option<String> {
-        match self.books.lock().offer_of(node)? {
-            Offer::Malformed { message } => Some(message.clone()),
-            Offer::Known { .. } => None,
-        }
+        self.books.lock().defect(node).map(str::to_owned)
     }
 
-    /// What is charged to a node, for tests and people.
+    /// A node with all that is charged to it, as the books have it: the table may lack a node that has come during a listing.
+    pub fn node(&self, node: &str) -> NodePlacement {
+        self.books.lock().state(node).placement.clone()
+    }
+
+    /// Reclaimed amounts that are charged to a node.
     pub fn allocated(&self, node: &str) -> Reclaimed {
-        self.table()
-            .get(node)
-            .map_or(Reclaimed::ZERO, |cell| cell.view().allocated)
+        self.node(node).reclaimed().allocated
     }
 }

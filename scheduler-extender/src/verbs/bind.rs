@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
-use katalyst_core::quantity::format_bytes;
-use katalyst_core::reclaimed::Reclaimed;
-use katalyst_crds::constants::{annotation, field_manager};
+use katalyst_crds::constants::field_manager;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 use serde::de::IgnoredAny;
@@ -92,9 +90,9 @@ impl Binder {
     pub async fn bind(
         &self,
         args: &BindingArgs,
-        amount: Option<Reclaimed>,
+        record: BTreeMap<String, String>,
     ) -> (Settlement, Result<(), String>) {
-        let (definite, message) = match self.write(args, amount).await {
+        let (definite, message) = match self.write(args, record).await {
             Ok(()) => return (Settlement::Bound, Ok(())),
             Err(failure) => failure,
         };
@@ -129,14 +127,14 @@ impl Binder {
     async fn write(
         &self,
         args: &BindingArgs,
-        amount: Option<Reclaimed>,
+        record: BTreeMap<String, String>,
     ) -> Result<(), (bool, String)> {
         let params = PostParams {
             field_manager: Some(field_manager::SCHEDULER_EXTENDER.to_owned()),
             ..PostParams::default()
         };
         let pods = self.pods(&args.pod_namespace);
-        let body = binding(args, amount);
+        let body = binding(args, record);
         let sent =
             pods.create_subresource::<_, IgnoredAny>("binding", &args.pod_name, &params, &body);
         match timeout(self.timeouts.write, sent).await {
@@ -208,20 +206,14 @@ pub fn whereabouts(pod: &Pod, uid: &str, node: &str) -> Whereabouts {
     }
 }
 
-/// The Binding of a pod to a node.
-pub fn binding(args: &BindingArgs, amount: Option<Reclaimed>) -> Binding {
-    let annotations = amount.map(|amount| {
-        BTreeMap::from([(
-            annotation::RECLAIMED_ALLOCATION.to_owned(),
-            allocation(&amount),
-        )])
-    });
+/// The Binding of a pod to a node, with the record of where on the node the pod goes.
+pub fn binding(args: &BindingArgs, record: BTreeMap<String, String>) -> Binding {
     Binding {
         metadata: ObjectMeta {
             name: Some(args.pod_name.clone()),
             namespace: Some(args.pod_namespace.clone()),
             uid: Some(args.pod_uid.clone()),
-            annotations,
+            annotations: (!record.is_empty()).then_some(record),
             ..ObjectMeta::default()
         },
         target: ObjectReference {
@@ -230,11 +222,6 @@ pub fn binding(args: &BindingArgs, amount: Option<Reclaimed>) -> Binding {
             ..ObjectReference::default()
         },
     }
-}
-
-/// The record of an allocation: `{"cpu":"4000m","memory":"1Gi"}`.
-pub fn allocation(amount: &Reclaimed) -> String {
-    serde_json::json!({"cpu": format!("{}m", amount.cpu.get()), "memory": format_bytes(amount.memory)}).to_string()
 }
 
 /// True where the API server has judged the request and refused it. A server error may come after the write.

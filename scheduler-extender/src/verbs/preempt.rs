@@ -1,18 +1,17 @@
 //! Preempt: which of the nodes that kube-scheduler proposes would really have room for the pod.
 //!
-//! kube-scheduler's own dry run knows nothing of reclaimed resources. A node stays when the proposed victims free enough, or when
-//! they do together with some reclaimed pods of lower priority, fewest and least important first. It is left out otherwise: a node
+//! kube-scheduler's own dry run knows nothing of what is given out here. A node stays when the proposed victims free enough, or when
+//! they do together with some pods of lower priority, fewest and least important first. It is left out otherwise: a node
 //! without a victim would be an error to kube-scheduler, and a node that stays too small would cost pods their life for nothing.
 //! Disruption budgets of the added victims are not consulted, so the count of violations stays what kube-scheduler counted.
 
 use std::collections::BTreeMap;
 
-use katalyst_core::placement::reclaimed::{ReclaimedNode, fit};
-use katalyst_core::qos::Level;
-use katalyst_core::reclaimed::Reclaimed;
+use katalyst_core::placement::preempt::{Holder as Candidate, victims};
+use katalyst_core::placement::{NodePlacement, PodRequest as Wish};
 
 use crate::ledger::{Holder, Ledger, UnixMillis};
-use crate::request::PodRequest;
+use crate::request::{PodRequest, Uid};
 use crate::wire::{MetaPod, MetaVictims, PreemptionArgs, PreemptionResult};
 
 /// Answers the question for `pod`.
@@ -23,28 +22,23 @@ pub fn preempt(
     now: UnixMillis,
 ) -> PreemptionResult {
     let proposed = proposals(args);
-    let Some(request) = pod.amount else {
+    if pod.wish.is_plain() {
         let unchanged = proposed
             .into_iter()
             .filter(|(_, victims)| !victims.pods.is_empty());
         return PreemptionResult {
             node_name_to_meta_victims: unchanged.collect(),
         };
-    };
-    if pod.level != Level::Reclaimed {
-        return PreemptionResult::default();
     }
     let kept = proposed.into_iter().filter_map(|(node, victims)| {
-        let view = ledger.table().get(node.as_str())?.view();
-        if view.malformed {
-            return None;
-        }
-        let seen = view.at(now, ledger.stale_after());
+        let state = ledger.table().get(node.as_str())?.state();
+        state.admits(&pod.wish, now, ledger.stale_after()).ok()?;
+        let holders = ledger.holders(&node);
         let victims = victims_on(
-            &seen,
-            &ledger.holders(&node),
-            victims,
-            &request,
+            &state.placement,
+            &holders,
+            &victims,
+            &pod.wish,
             pod.priority,
         )?;
         Some((node, victims))
@@ -86,160 +80,126 @@ fn proposals(args: &PreemptionArgs<'_>) -> BTreeMap<String, MetaVictims> {
 
 /// The victims that make room on one node, or `None` where there is nobody to remove or no removal helps.
 fn victims_on(
-    node: &ReclaimedNode,
+    node: &NodePlacement,
     holders: &[Holder],
-    mut victims: MetaVictims,
-    request: &Reclaimed,
+    proposed: &MetaVictims,
+    wish: &Wish,
     priority: i32,
 ) -> Option<MetaVictims> {
-    let proposed = |holder: &Holder| victims.pods.iter().any(|victim| victim.uid == *holder.uid);
-    let (leaving, staying): (Vec<&Holder>, Vec<&Holder>) =
-        holders.iter().partition(|holder| proposed(holder));
-    let freed: Reclaimed = leaving.iter().map(|holder| holder.charge.amount).sum();
-    let fits = |freed: Reclaimed| {
-        fit(
-            &ReclaimedNode {
-                allocated: node.allocated - freed,
-                ..*node
-            },
-            request,
-        )
-        .is_ok()
-    };
-    if fits(freed) {
-        return (!victims.pods.is_empty()).then_some(victims);
-    }
-    let mut lesser: Vec<&Holder> = staying
-        .into_iter()
-        .filter(|holder| !holder.charge.terminating && holder.charge.priority < priority)
+    let leaving: Vec<Uid> = proposed
+        .pods
+        .iter()
+        .map(|pod| pod.uid.as_str().into())
         .collect();
-    // Most important first: higher priority, then longer running, as kube-scheduler orders them.
-    lesser.sort_by_key(|holder| {
-        (
-            std::cmp::Reverse(holder.charge.priority),
-            holder.charge.created,
-            holder.uid.clone(),
-        )
-    });
-    let mut freed = freed + lesser.iter().map(|holder| holder.charge.amount).sum();
-    if !fits(freed) {
-        return None;
-    }
-    for holder in lesser {
-        let without = freed - holder.charge.amount;
-        if fits(without) {
-            freed = without;
-        } else {
-            victims.pods.push(MetaPod {
-                uid: holder.uid.to_string(),
-            });
-        }
-    }
-    Some(victims)
+    let lesser: Vec<Candidate> = holders
+        .iter()
+        .filter(|holder| !holder.charge.terminating && holder.charge.priority < priority)
+        .map(|holder| Candidate {
+            uid: holder.uid.clone(),
+            priority: holder.charge.priority,
+            created: holder.charge.created / 1000,
+            violates_budget: false,
+        })
+        .collect();
+    let chosen = victims(node, wish, &leaving, &lesser)?;
+    Some(MetaVictims {
+        pods: chosen
+            .iter()
+            .map(|uid| MetaPod {
+                uid: uid.to_string(),
+            })
+            .collect(),
+        num_pdb_violations: proposed.num_pdb_violations,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use katalyst_core::placement::Allocation;
+    use katalyst_core::qos::Level;
+    use katalyst_core::reclaimed::Reclaimed;
+
     use super::*;
     use crate::ledger::Charge;
 
-    const NODE: ReclaimedNode = ReclaimedNode {
-        allocatable: Reclaimed::new(4000, 4000),
-        allocated: Reclaimed::new(4000, 4000),
-        fresh: true,
-    };
+    /// A pod of that name, amount and priority.
+    type Held = (&'static str, u64, i32);
 
-    fn holder(uid: &str, amount: u64, priority: i32) -> Holder {
-        let charge = Charge {
-            amount: Reclaimed::new(amount, amount),
-            priority,
-            ..Charge::default()
-        };
-        Holder {
-            uid: uid.into(),
-            charge,
-        }
+    fn answer(offer: u64, held: &[Held], proposed: &[&str], wants: u64) -> Option<Vec<String>> {
+        leaving(offer, held, &[], proposed, wants)
     }
 
-    fn victims(uids: &[&str]) -> MetaVictims {
-        MetaVictims {
-            pods: uids
-                .iter()
-                .map(|uid| MetaPod {
-                    uid: (*uid).to_owned(),
-                })
-                .collect(),
-            num_pdb_violations: 1,
+    fn leaving(
+        offer: u64,
+        held: &[Held],
+        terminating: &[&str],
+        proposed: &[&str],
+        wants: u64,
+    ) -> Option<Vec<String>> {
+        let mut node = NodePlacement::default();
+        node.set_offer(Reclaimed::new(offer, offer), true);
+        let mut holders = Vec::new();
+        for &(uid, amount, priority) in held {
+            let allocation = Allocation {
+                reclaimed: Reclaimed::new(amount, amount),
+                ..Allocation::default()
+            };
+            node.add(&uid.into(), &Arc::new(allocation));
+            holders.push(Holder {
+                uid: uid.into(),
+                charge: Charge {
+                    priority,
+                    terminating: terminating.contains(&uid),
+                    ..Charge::default()
+                },
+            });
         }
+        let wish = Wish {
+            level: Level::Reclaimed,
+            reclaimed: Some(Reclaimed::new(wants, wants)),
+            ..Wish::default()
+        };
+        let pods = proposed
+            .iter()
+            .map(|uid| MetaPod {
+                uid: (*uid).to_owned(),
+            })
+            .collect();
+        let proposed = MetaVictims {
+            pods,
+            num_pdb_violations: 1,
+        };
+        let victims = victims_on(&node, &holders, &proposed, &wish, 5)?;
+        assert_eq!(victims.num_pdb_violations, 1);
+        Some(victims.pods.into_iter().map(|pod| pod.uid).collect())
     }
 
     #[test]
     fn proposed_victims_that_free_enough_are_kept_as_they_are() {
-        let holders = [holder("a", 2000, 0), holder("b", 2000, 0)];
-        assert_eq!(
-            victims_on(
-                &NODE,
-                &holders,
-                victims(&["a"]),
-                &Reclaimed::new(2000, 2000),
-                5
-            ),
-            Some(victims(&["a"]))
-        );
+        let held = [("a", 2000, 0), ("b", 2000, 0)];
+        assert_eq!(answer(4000, &held, &["a"], 2000).unwrap(), ["a"]);
     }
 
     #[test]
-    fn a_node_whose_victims_free_nothing_reclaimed_is_left_out() {
-        let holders = [holder("a", 4000, 9)];
-        assert_eq!(
-            victims_on(
-                &NODE,
-                &holders,
-                victims(&["service"]),
-                &Reclaimed::new(1, 1),
-                9
-            ),
-            None
-        );
+    fn a_node_whose_victims_free_nothing_is_left_out() {
+        assert_eq!(answer(4000, &[("a", 4000, 9)], &["service"], 1), None);
     }
 
     #[test]
-    fn the_fewest_and_least_important_reclaimed_pods_are_added() {
-        let holders = [
-            holder("low", 1000, 1),
-            holder("mid", 1000, 2),
-            holder("high", 2000, 7),
-        ];
-        let answer = victims_on(
-            &NODE,
-            &holders,
-            victims(&[]),
-            &Reclaimed::new(1000, 1000),
-            5,
-        )
-        .unwrap();
-        assert_eq!(answer.pods, victims(&["low"]).pods);
+    fn the_fewest_and_least_important_pods_are_added() {
+        let held = [("low", 1000, 1), ("mid", 1000, 2), ("high", 2000, 7)];
+        assert_eq!(answer(4000, &held, &[], 1000).unwrap(), ["low"]);
     }
 
     #[test]
     fn a_node_that_needs_no_victim_is_left_out() {
-        let node = ReclaimedNode {
-            allocated: Reclaimed::ZERO,
-            ..NODE
-        };
-        assert_eq!(
-            victims_on(&node, &[], victims(&[]), &Reclaimed::new(1, 1), 5),
-            None
-        );
+        assert_eq!(answer(4000, &[], &[], 1), None);
     }
 
     #[test]
     fn pods_that_are_leaving_already_are_not_chosen_again() {
-        let mut leaving = holder("a", 4000, 0);
-        leaving.charge.terminating = true;
-        assert_eq!(
-            victims_on(&NODE, &[leaving], victims(&[]), &Reclaimed::new(1, 1), 5),
-            None
-        );
+        assert_eq!(leaving(4000, &[("a", 4000, 0)], &["a"], &[], 1), None);
     }
 }

@@ -1,46 +1,48 @@
 //! Prioritize: 0 to 10 for each candidate.
 
-use katalyst_core::placement::reclaimed::{MAX_SCORE, score};
-use katalyst_core::qos::Level;
+use katalyst_core::packing::scores;
+use katalyst_core::placement::MAX_SCORE;
 
-use super::candidates::{CandidateError, names};
-use crate::ledger::{NodeView, Table, UnixMillis};
-use crate::policy::Policy;
+use super::filter::Judge;
+use super::verdicts::Verdict;
 use crate::request::PodRequest;
 use crate::wire::{ExtenderArgs, MAX_PRIORITY};
 
 /// Scores the candidates of a question, in its order. A node that has filled up since filter scores zero.
-pub fn prioritize<'a>(
-    args: &'a ExtenderArgs<'_>,
-    pod: &PodRequest,
-    table: &Table,
-    policy: &Policy,
-    now: UnixMillis,
-    stale_after: i64,
-) -> Result<Vec<(std::borrow::Cow<'a, str>, u32)>, CandidateError> {
-    let rank = |name: &str| {
-        let Some(request) = pod.amount.filter(|_| pod.level == Level::Reclaimed) else {
-            return 0;
-        };
-        let view = table
-            .get(name)
-            .map_or(NodeView::UNKNOWN, |cell| cell.view());
-        view.check(&request, now, stale_after).map_or(0, |node| {
-            to_protocol(score(&node, &request, policy.strategy))
-        })
-    };
-    Ok(names(args)?
+pub fn prioritize(args: &ExtenderArgs<'_>, pod: &PodRequest, judge: &Judge<'_>) -> Vec<u32> {
+    let mut ranks = Vec::with_capacity(args.candidates.len());
+    judge.each(&args.candidates, pod, |_, _, verdict| {
+        ranks.push(match verdict {
+            Verdict::Fits(rank) => Some(rank),
+            Verdict::Rejected(_) => None,
+        });
+    });
+    if pod.wish.wants_devices() && judge.packing.is_on() {
+        return by_cost(&ranks);
+    }
+    ranks
         .into_iter()
-        .map(|name| {
-            let rank = rank(&name);
-            (name, rank)
-        })
-        .collect())
+        .map(|rank| rank.map_or(0, |rank| to_protocol(rank as u32)))
+        .collect()
+}
+
+/// The cheapest alone gets the highest score: kube-scheduler draws among equals.
+fn by_cost(ranks: &[Option<f32>]) -> Vec<u32> {
+    let costs: Vec<f64> = ranks
+        .iter()
+        .flatten()
+        .map(|rank| -f64::from(*rank))
+        .collect();
+    let mut scored = scores(&costs).into_iter();
+    ranks
+        .iter()
+        .map(|rank| rank.and_then(|_| scored.next()).unwrap_or(0))
+        .collect()
 }
 
 /// The nearest of the protocol's eleven steps.
 fn to_protocol(score: u32) -> u32 {
-    (score * MAX_PRIORITY + MAX_SCORE / 2) / MAX_SCORE
+    (score.min(MAX_SCORE) * MAX_PRIORITY + MAX_SCORE / 2) / MAX_SCORE
 }
 
 #[cfg(test)]
@@ -52,6 +54,14 @@ mod tests {
         assert_eq!(
             [0, 4, 5, 50, 94, 95, 100].map(to_protocol),
             [0, 0, 1, 5, 9, 10, 10]
+        );
+    }
+
+    #[test]
+    fn who_does_not_fit_scores_nothing_and_the_cheapest_alone_ten() {
+        assert_eq!(
+            by_cost(&[Some(-3.0), None, Some(-1.0), Some(-1.5)]),
+            [0, 0, 10, 6]
         );
     }
 }

@@ -64,7 +64,7 @@ pub async fn wake(extender: &Extender, nodes: &Api<Node>) {
         .await;
     match &result {
         Ok(_) => {
-            tracing::info!(node = %touch.node, request = %touch.request, "node can take a waiting pod; kube-scheduler is told");
+            tracing::info!(node = %touch.node, "node can take a waiting pod; kube-scheduler is told");
         }
         Err(error) => {
             tracing::warn!(node = %touch.node, %error, "annotation {OFFER_GENERATION} cannot be written; waiting pods are tried again later");

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use katalyst_core::reclaimed::Reclaimed;
+use katalyst_core::placement::PodRequest as Request;
 
 use crate::ledger::{Table, UnixMillis};
 use crate::recent::Recent;
@@ -20,9 +20,9 @@ const FORGET_AFTER: i64 = 11 * 60 * 1000;
 /// Shortest time between two touches of one node, in milliseconds: each costs a write and wakes every watcher of the node.
 pub const NODE_INTERVAL: i64 = 5_000;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Wish {
-    request: Reclaimed,
+    request: Arc<Request>,
     rejected: UnixMillis,
     /// The ledger's version the pod was judged at, or was last woken for.
     version: u64,
@@ -50,18 +50,18 @@ pub struct Touch {
     /// The node.
     pub node: Arc<str>,
     /// The request it has room for.
-    pub request: Reclaimed,
+    pub request: Arc<Request>,
     /// Pods with that request are not woken again for improvements up to this version.
     pub version: u64,
 }
 
 impl Waiting {
     /// No node had room for the pod when the ledger was at `version`.
-    pub fn rejected(&mut self, uid: &Uid, request: Reclaimed, version: u64, now: UnixMillis) {
+    pub fn rejected(&mut self, uid: &Uid, request: &Arc<Request>, version: u64, now: UnixMillis) {
         self.wishes.put(
             uid.clone(),
             Wish {
-                request,
+                request: request.clone(),
                 rejected: now,
                 version,
             },
@@ -96,17 +96,21 @@ impl Waiting {
         self.touched
             .retain(|_, at| now.saturating_sub(*at) < NODE_INTERVAL);
         // Replicas of one workload ask alike; the one judged longest ago stands for them.
-        let mut oldest: HashMap<(u64, u64), Wish> = HashMap::new();
+        let mut oldest: Vec<Wish> = Vec::new();
         for (_, wish) in self.wishes.iter_mut() {
-            let size = (wish.request.cpu.get(), wish.request.memory.get());
-            let known = oldest.entry(size).or_insert(*wish);
-            known.version = known.version.min(wish.version);
+            match oldest
+                .iter_mut()
+                .find(|known| known.request == wish.request)
+            {
+                Some(known) => known.version = known.version.min(wish.version),
+                None => oldest.push(wish.clone()),
+            }
         }
-        for wish in oldest.into_values() {
+        for wish in oldest {
             let node = table.iter().find(|(name, cell)| {
-                let view = cell.view();
-                view.improved > wish.version
-                    && view.check(&wish.request, now, stale_after).is_ok()
+                let state = cell.state();
+                state.improved > wish.version
+                    && state.check(&wish.request, now, stale_after).is_ok()
                     && !self.touched.contains_key(*name)
             });
             if let Some((name, _)) = node {
@@ -140,20 +144,31 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use katalyst_core::qos::Level;
+    use katalyst_core::reclaimed::Reclaimed;
+
     use super::*;
-    use crate::ledger::{Ledger, Offer};
+    use crate::ledger::{Ledger, Offer, Report};
 
     const STALE: i64 = 60_000;
-    const WISH: Reclaimed = Reclaimed::new(1000, 1000);
+
+    fn wish() -> Arc<Request> {
+        Arc::new(Request {
+            level: Level::Reclaimed,
+            reclaimed: Some(Reclaimed::new(1000, 1000)),
+            ..Request::default()
+        })
+    }
 
     fn offer(ledger: &Ledger, node: &str, amount: u64, now: UnixMillis) {
         ledger.offer(
             node,
-            Offer::Known {
+            Offer::Known(Report {
                 allocatable: Reclaimed::new(amount, amount),
                 agent_ready: true,
                 reported: now,
-            },
+                ..Report::default()
+            }),
             now,
         );
     }
@@ -169,7 +184,7 @@ mod tests {
     fn a_node_that_grows_enough_is_touched_once() {
         let (ledger, mut waiting) = (Ledger::new(STALE), Waiting::default());
         offer(&ledger, "n", 500, 0);
-        waiting.rejected(&"a".into(), WISH, ledger.version(), 0);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), 0);
         assert_eq!(plan(&mut waiting, &ledger, 1), None);
         offer(&ledger, "n", 1000, 2);
         assert_eq!(plan(&mut waiting, &ledger, 2).as_deref(), Some("n"));
@@ -184,17 +199,17 @@ mod tests {
     fn room_that_was_there_before_the_pod_was_judged_wakes_nobody() {
         let (ledger, mut waiting) = (Ledger::new(STALE), Waiting::default());
         offer(&ledger, "tainted", 5000, 0);
-        waiting.rejected(&"a".into(), WISH, ledger.version(), 0);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), 0);
         assert_eq!(plan(&mut waiting, &ledger, 1), None);
     }
 
     #[test]
     fn a_node_is_touched_at_most_once_in_five_seconds() {
         let (ledger, mut waiting) = (Ledger::new(STALE), Waiting::default());
-        waiting.rejected(&"a".into(), WISH, ledger.version(), 0);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), 0);
         offer(&ledger, "n", 1000, 1);
         assert!(plan(&mut waiting, &ledger, 1).is_some());
-        waiting.rejected(&"a".into(), WISH, ledger.version(), 2);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), 2);
         offer(&ledger, "n", 2000, 3);
         assert_eq!(plan(&mut waiting, &ledger, 3), None);
         assert_eq!(
@@ -206,7 +221,7 @@ mod tests {
     #[test]
     fn a_failed_touch_is_made_again() {
         let (ledger, mut waiting) = (Ledger::new(STALE), Waiting::default());
-        waiting.rejected(&"a".into(), WISH, ledger.version(), 0);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), 0);
         offer(&ledger, "n", 1000, 1);
         let touch = waiting
             .plan(&ledger.table(), ledger.version(), 1, STALE)
@@ -222,8 +237,8 @@ mod tests {
     #[test]
     fn served_and_forgotten_pods_wake_nobody() {
         let (ledger, mut waiting) = (Ledger::new(i64::MAX), Waiting::default());
-        waiting.rejected(&"a".into(), WISH, ledger.version(), 0);
-        waiting.rejected(&"b".into(), WISH, ledger.version(), 0);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), 0);
+        waiting.rejected(&"b".into(), &wish(), ledger.version(), 0);
         waiting.served("a");
         offer(&ledger, "n", 1000, 1);
         assert_eq!(plan(&mut waiting, &ledger, FORGET_AFTER + 1), None);
@@ -234,7 +249,7 @@ mod tests {
     fn a_silent_node_that_speaks_again_counts_as_grown() {
         let (ledger, mut waiting) = (Ledger::new(STALE), Waiting::default());
         offer(&ledger, "n", 1000, 0);
-        waiting.rejected(&"a".into(), WISH, ledger.version(), STALE + 1);
+        waiting.rejected(&"a".into(), &wish(), ledger.version(), STALE + 1);
         offer(&ledger, "n", 1000, STALE + 2);
         assert_eq!(plan(&mut waiting, &ledger, STALE + 3).as_deref(), Some("n"));
     }

@@ -19,7 +19,7 @@ use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::extender::Extender;
-use crate::ledger::{Offer, UnixMillis};
+use crate::ledger::{Offer, Report, UnixMillis};
 
 /// A custom resource that may not follow its schema: one bad object must not stop the watch of all.
 pub type GuardedCnr = DeserializeGuard<CustomNodeResource>;
@@ -78,7 +78,7 @@ pub fn apply_offer(
                     complaints.insert(node.clone(), message.clone());
                 }
                 Offer::Malformed { .. } => {}
-                Offer::Known { .. } => {
+                Offer::Known(_) => {
                     complaints.remove(&node);
                 }
             }
@@ -120,7 +120,7 @@ fn known(cnr: &CustomNodeResource) -> Result<Offer, String> {
         .status
         .as_ref()
         .and_then(|status| status.node_metric_status.as_ref()?.update_time.as_ref());
-    Ok(Offer::Known {
+    Ok(Offer::Known(Report {
         allocatable: Reclaimed {
             cpu: Millicpu::new(cpu),
             memory,
@@ -130,7 +130,8 @@ fn known(cnr: &CustomNodeResource) -> Result<Offer, String> {
                 .condition(AGENT_READY)
                 .is_some_and(|condition| condition.status == TRUE),
         reported: report.map_or(UnixMillis::MIN, |time| time.0.as_millisecond()),
-    })
+        ..Report::default()
+    }))
 }
 
 #[cfg(test)]
@@ -157,11 +158,12 @@ mod tests {
 
     #[test]
     fn an_offer_is_read() {
-        let expected = Offer::Known {
+        let expected = Offer::Known(Report {
             allocatable: Reclaimed::new(4000, 8 << 30),
             agent_ready: true,
             reported: 1_767_225_600_000,
-        };
+            ..Report::default()
+        });
         assert_eq!(offer(&status("4k", "True")), expected);
     }
 
@@ -169,18 +171,18 @@ mod tests {
     fn a_node_whose_agent_is_silent_or_never_spoke_is_not_ready() {
         assert!(matches!(
             offer(&status("4k", "False")),
-            Offer::Known {
+            Offer::Known(Report {
                 agent_ready: false,
                 ..
-            }
+            })
         ));
         assert!(matches!(
             offer(&json!({})),
-            Offer::Known {
+            Offer::Known(Report {
                 agent_ready: false,
                 reported: UnixMillis::MIN,
                 ..
-            }
+            })
         ));
     }
 

@@ -11,10 +11,11 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio_util::sync::CancellationToken;
 
+use super::held::held;
 use super::listings::ListingRequests;
 use crate::extender::Extender;
 use crate::ledger::Charge;
-use crate::request::{Uid, pod_amount, pod_name, priority};
+use crate::request::{Uid, pod_name, priority};
 
 /// Pods that hold a place. A pod that ends leaves the selection, which the watch reports as a deletion.
 const ON_A_NODE: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
@@ -71,23 +72,23 @@ pub fn apply_pod(extender: &Extender, event: Event<Pod>) {
             }
         }
         Event::InitApply(pod) | Event::Apply(pod) => {
-            if let Some((uid, node, charge)) = charge(&pod) {
-                ledger.seen(&uid, &node, charge);
+            let Some((uid, node, charge)) = charge(&pod) else {
+                return;
+            };
+            let (allocation, defect) = held(&pod);
+            if let Some(defect) = defect {
+                tracing::warn!(pod = %charge.name, %node, "what the pod says of itself cannot be read, its requests count: {defect}");
+            }
+            // Of the many pods that hold nothing only those are followed whose binding waits to be confirmed.
+            if !allocation.is_empty() || ledger.knows(&uid) {
+                ledger.seen(&uid, &node, charge, allocation);
             }
         }
     }
 }
 
-/// Who holds what on which node; `None` for the many pods that hold nothing. What a pod requests counts whatever its annotations
-/// say, which can change after it was placed.
+/// Who a pod is, and on which node.
 fn charge(pod: &Pod) -> Option<(Uid, String, Charge)> {
-    let amount = match pod_amount(pod) {
-        Ok(amount) => amount?,
-        Err(error) => {
-            tracing::warn!(%error, "a pod on a node has a request that cannot be read and is not counted");
-            return None;
-        }
-    };
     let node = pod
         .spec
         .as_ref()?
@@ -95,7 +96,6 @@ fn charge(pod: &Pod) -> Option<(Uid, String, Charge)> {
         .clone()
         .filter(|name| !name.is_empty())?;
     let charge = Charge {
-        amount,
         priority: priority(pod),
         name: pod_name(pod).into(),
         terminating: pod.metadata.deletion_timestamp.is_some(),

@@ -3,10 +3,14 @@
 //! Go structs without JSON tags: keys are PascalCase, absent values are explicit nulls, integers must be integers. Pods and
 //! nodes inside use the camelCase of core/v1. Only what placement needs is read; names are borrowed from the request.
 
+mod args;
 mod pod;
 mod quantity;
 
-pub use pod::{ReclaimedTexts, WireContainer, WireMetadata, WirePod, WireResources, WireSpec};
+pub use args::{Candidate, ExtenderArgs, Names};
+pub use pod::{
+    Amounts, WireContainer, WireMetadata, WirePod, WireResources, WireSpec, WireToleration,
+};
 pub use quantity::QuantityText;
 
 use std::borrow::Cow;
@@ -24,21 +28,6 @@ impl AsRef<str> for Name<'_> {
     fn as_ref(&self) -> &str {
         &self.0
     }
-}
-
-/// The question of filter and prioritize.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ExtenderArgs<'a> {
-    /// The pod to place.
-    #[serde(borrow, default)]
-    pub pod: Option<WirePod<'a>>,
-    /// Candidates as objects, where the scheduler is configured with `nodeCacheCapable: false`.
-    #[serde(borrow, default)]
-    pub nodes: Option<NodeList<'a>>,
-    /// Candidates by name, where it is configured with `nodeCacheCapable: true`.
-    #[serde(borrow, default)]
-    pub node_names: Option<Vec<Name<'a>>>,
 }
 
 /// Node objects, passed through as they came.

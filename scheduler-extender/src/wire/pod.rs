@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::null_as_empty;
 use super::quantity::QuantityText;
+use super::{Name, null_as_empty};
 
 /// A pod.
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +51,15 @@ pub struct WireSpec<'a> {
     /// Higher may preempt lower; absent is zero.
     #[serde(default)]
     pub priority: Option<i32>,
+    /// Taints it tolerates.
+    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    pub tolerations: Vec<WireToleration<'a>>,
+    /// What it requests as a whole.
+    #[serde(borrow, default)]
+    pub resources: Option<WireResources<'a>>,
+    /// What its runtime takes besides.
+    #[serde(borrow, default)]
+    pub overhead: Option<Amounts<'a>>,
 }
 
 /// A container.
@@ -59,47 +70,81 @@ pub struct WireContainer<'a> {
     #[serde(borrow, default)]
     pub name: Cow<'a, str>,
     /// What it requests.
-    #[serde(default)]
-    pub resources: WireResources,
+    #[serde(borrow, default)]
+    pub resources: WireResources<'a>,
     /// `Always` makes an init container a sidecar.
     #[serde(borrow, default)]
     pub restart_policy: Option<Cow<'a, str>>,
 }
 
-/// What a container requests and may use at most; the two are equal for extended resources.
+/// What is requested and may be used at most.
 #[derive(Debug, Default, Deserialize)]
-pub struct WireResources {
+pub struct WireResources<'a> {
     /// Requests.
-    #[serde(default)]
-    pub requests: Option<ReclaimedTexts>,
+    #[serde(borrow, default)]
+    pub requests: Option<Amounts<'a>>,
     /// Limits.
-    #[serde(default)]
-    pub limits: Option<ReclaimedTexts>,
+    #[serde(borrow, default)]
+    pub limits: Option<Amounts<'a>>,
 }
 
-/// The two reclaimed resources as written.
+/// A toleration of taints.
 #[derive(Debug, Default, Deserialize)]
-pub struct ReclaimedTexts {
-    /// Thousandths of a CPU, a count.
-    #[serde(default, rename = "resource.katalyst.kubewharf.io/reclaimed_millicpu")]
-    pub millicpu: Option<QuantityText>,
-    /// Bytes.
-    #[serde(default, rename = "resource.katalyst.kubewharf.io/reclaimed_memory")]
-    pub memory: Option<QuantityText>,
+pub struct WireToleration<'a> {
+    /// Key.
+    #[serde(borrow, default)]
+    pub key: Option<Cow<'a, str>>,
+    /// `Equal` or `Exists`.
+    #[serde(borrow, default)]
+    pub operator: Option<Cow<'a, str>>,
+    /// Value.
+    #[serde(borrow, default)]
+    pub value: Option<Cow<'a, str>>,
+    /// Effect.
+    #[serde(borrow, default)]
+    pub effect: Option<Cow<'a, str>>,
+}
+
+/// Amounts by resource, as written and in that order.
+#[derive(Debug, Default)]
+pub struct Amounts<'a>(pub Vec<(Cow<'a, str>, QuantityText)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Amounts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Amounts<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("amounts by resource")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((Name(name), text)) = map.next_entry()? {
+                    pairs.push((name, text));
+                }
+                Ok(Amounts(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
-
     use super::*;
 
     #[test]
-    fn the_keys_are_those_of_the_public_api() {
-        let text = format!(r#"{{"{RECLAIMED_MILLICPU}":"4k","{RECLAIMED_MEMORY}":1024}}"#);
-        let texts: ReclaimedTexts = serde_json::from_str(&text).unwrap();
-        assert_eq!(texts.millicpu.unwrap().0, "4k");
-        assert_eq!(texts.memory.unwrap().0, "1024");
+    fn amounts_are_texts_or_numbers() {
+        let Amounts(pairs) = serde_json::from_str(r#"{"cpu":"4","memory":1024}"#).unwrap();
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(name, text)| (name.as_ref(), text.0.as_str()))
+            .collect();
+        assert_eq!(pairs, [("cpu", "4"), ("memory", "1024")]);
     }
 
     #[test]

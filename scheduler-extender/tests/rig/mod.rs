@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
+use katalyst_core::placement::Allocation;
 use katalyst_core::reclaimed::Reclaimed;
 use katalyst_runtime::Process;
 use katalyst_runtime::logging::LogControl;
 use katalyst_scheduler_extender::COMPONENT;
 use katalyst_scheduler_extender::extender::Extender;
 use katalyst_scheduler_extender::http::{MAX_BODY, router};
-use katalyst_scheduler_extender::ledger::{Ledger, Offer};
+use katalyst_scheduler_extender::ledger::{Charge, Ledger, Offer, Report};
 use katalyst_scheduler_extender::metrics::ExtenderMetrics;
 use katalyst_scheduler_extender::policy::Policy;
 use katalyst_scheduler_extender::replica::Mandate;
@@ -91,13 +92,30 @@ impl Rig {
         let now = self.extender.now();
         self.extender.ledger().offer(
             node,
-            Offer::Known {
+            Offer::Known(Report {
                 allocatable,
                 agent_ready: true,
                 reported: now,
-            },
+                ..Report::default()
+            }),
             now,
         );
+    }
+
+    /// A pod on the node holds that much.
+    pub fn hold(&self, uid: &str, node: &str, amount: Reclaimed, priority: i32) {
+        let charge = Charge {
+            priority,
+            name: format!("analytics/{uid}").into(),
+            ..Charge::default()
+        };
+        let allocation = Allocation {
+            reclaimed: amount,
+            ..Allocation::default()
+        };
+        self.extender
+            .ledger()
+            .seen(&uid.into(), node, charge, allocation);
     }
 
     pub fn allocated(&self, node: &str) -> Reclaimed {

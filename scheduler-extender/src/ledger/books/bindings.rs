@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::Books;
-use crate::ledger::entry::{Charge, Doubt, Place};
-use crate::ledger::view::{NodeView, Rejection, UnixMillis};
-use crate::request::Uid;
+use crate::ledger::entry::{Charge, Decision, Doubt, Place};
+use crate::ledger::view::{Rejection, UnixMillis};
+use crate::request::PodRequest;
 
 /// What came of asking for a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assumption {
-    /// The place is charged: send the binding, then settle.
-    Charged,
+    /// The place is charged: send the binding with this record, then settle.
+    Charged(Arc<Decision>),
     /// The pod is on that node already: nothing to send, nothing to settle.
     AlreadyThere,
 }
@@ -39,15 +39,16 @@ pub enum Settlement {
 }
 
 impl Books {
-    /// Charges a pod to a node, if it fits there now.
+    /// Charges a pod to a node, if it fits there now, and decides where on the node it goes.
     pub fn assume(
         &mut self,
-        uid: &Uid,
+        pod: &PodRequest,
         node: &str,
         charge: Charge,
         now: UnixMillis,
         stale_after: i64,
     ) -> Result<Assumption, Refusal> {
+        let uid = &pod.uid;
         if let Some(entry) = self.pods.get_mut(uid) {
             if let Some(place) = entry
                 .places
@@ -61,25 +62,29 @@ impl Books {
                 };
             }
             let epoch = self.epoch;
-            if let Some(place) = entry.place_mut(node) {
+            if let Some(place) = entry.place_mut(node)
+                && let Some(decision) = place.decision.clone()
+            {
                 place.send(epoch);
-                return Ok(Assumption::Charged);
+                return Ok(Assumption::Charged(decision));
             }
         }
-        let view = self
-            .nodes
-            .get(node)
-            .map_or(NodeView::UNKNOWN, |account| account.cell.view());
-        view.check(&charge.amount, now, stale_after)
+        let state = self.state(node);
+        let placement = state
+            .place(&pod.wish, now, stale_after)
             .map_err(Refusal::Rejected)?;
+        let machine = state.placement.machine().clone();
+        let allocation = Arc::new(placement.allocation(&machine, &pod.wish));
+        let decision = Arc::new(Decision { placement, machine });
         let name = self.open(node);
+        let mut place = Place::new(name.clone(), allocation.clone());
+        place.decision = Some(decision.clone());
+        place.send(self.epoch);
         let entry = self.pods.entry(uid.clone()).or_default();
         entry.charge = charge;
-        let mut place = Place::new(name.clone());
-        place.send(self.epoch);
         entry.places.push(place);
-        self.attach(uid, &name);
-        Ok(Assumption::Charged)
+        self.attach(uid, &name, &allocation);
+        Ok(Assumption::Charged(decision))
     }
 
     /// Records how an attempt ended that [`Books::assume`] allowed.

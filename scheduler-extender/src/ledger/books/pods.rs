@@ -1,6 +1,9 @@
 //! Pods as the watch shows them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use katalyst_core::placement::Allocation;
 
 use super::Books;
 use crate::ledger::entry::{Charge, Place};
@@ -15,11 +18,16 @@ impl Books {
     }
 
     /// A pod was seen on a node. This is the truth: charges to other nodes end.
-    pub fn seen(&mut self, uid: &Uid, node: &str, charge: Charge) {
+    pub fn seen(&mut self, uid: &Uid, node: &str, charge: Charge, allocation: Arc<Allocation>) {
         if let Some(listed) = &mut self.listed_pods {
             listed.insert(uid.clone());
         }
         let name = self.open(node);
+        let machine = self.state(&name).placement.machine().clone();
+        let allocation = match Arc::try_unwrap(allocation) {
+            Ok(own) => Arc::new(own.share_names(&machine)),
+            Err(shared) => shared,
+        };
         let entry = self.pods.entry(uid.clone()).or_default();
         entry.charge = charge;
         let in_flight = entry.place(&name).map_or(0, |place| place.in_flight);
@@ -28,13 +36,13 @@ impl Books {
             vec![Place {
                 in_flight,
                 bound: true,
-                ..Place::new(name.clone())
+                ..Place::new(name.clone(), allocation.clone())
             }],
         );
         for place in places.into_iter().filter(|place| place.node != name) {
             self.detach(uid, &place.node);
         }
-        self.attach(uid, &name);
+        self.attach(uid, &name, &allocation);
     }
 
     /// A pod is gone, or has ended.
