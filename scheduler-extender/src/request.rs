@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{self as api, Pod};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::Pod;
 use katalyst_core::placement::PodRequest as Wish;
 use katalyst_core::placement::node::TaintEffect;
 use katalyst_core::placement::request::{
@@ -13,6 +12,7 @@ use katalyst_core::placement::request::{
 use katalyst_core::quantity::{parse_bytes, parse_millicpu};
 use katalyst_core::units::{Bytes, Millicpu};
 use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
+use katalyst_crds::translate::placement::pod_request;
 
 use crate::wire::{Amounts, WirePod, WireResources, WireToleration};
 
@@ -97,14 +97,10 @@ impl PodRequest {
 
 /// What a pod of the API asks for.
 pub fn wish_of(pod: &Pod) -> Result<Wish, RequestError> {
-    let none = BTreeMap::new();
-    let annotations = pod.metadata.annotations.as_ref().unwrap_or(&none);
-    Parts::of_api(pod).read(annotations, &pod_name(pod))
-}
-
-/// What a pod of the API asks for by its containers alone, whatever its annotations say.
-pub fn amounts_of(pod: &Pod) -> Result<Wish, RequestError> {
-    Parts::of_api(pod).read(&BTreeMap::new(), &pod_name(pod))
+    pod_request(pod).map_err(|source| RequestError::Pod {
+        pod: pod_name(pod),
+        source: Box::new(source),
+    })
 }
 
 /// `namespace/name` of a pod.
@@ -179,50 +175,8 @@ impl<'a> Parts<'a> {
         });
         Self {
             containers: inits.chain(apps).collect(),
-            tolerations: spec.tolerations.iter().map(wire_toleration).collect(),
+            tolerations: spec.tolerations.iter().filter_map(toleration).collect(),
             stated: compute(&stated.unwrap_or_default()),
-            overhead: whole(compute(&pairs(&spec.overhead))),
-        }
-    }
-
-    fn of_api(pod: &'a Pod) -> Self {
-        let Some(spec) = pod.spec.as_ref() else {
-            return Self::default();
-        };
-        let pairs = |amounts: &'a Option<BTreeMap<String, Quantity>>| -> Pairs<'a> {
-            let all = amounts.iter().flatten();
-            all.map(|(name, quantity)| (name.as_str(), quantity.0.as_str()))
-                .collect()
-        };
-        let both = |resources: &'a Option<api::ResourceRequirements>| match resources {
-            Some(resources) => (pairs(&resources.requests), pairs(&resources.limits)),
-            None => (Vec::new(), Vec::new()),
-        };
-        let inits = spec.init_containers.iter().flatten().map(|container| {
-            let role = init_role(container.restart_policy.as_deref());
-            source(&container.name, role, both(&container.resources))
-        });
-        let apps = spec
-            .containers
-            .iter()
-            .map(|container| source(&container.name, Role::App, both(&container.resources)));
-        let (requests, limits) = both(&spec.resources);
-        Self {
-            containers: inits.chain(apps).collect(),
-            tolerations: spec
-                .tolerations
-                .iter()
-                .flatten()
-                .map(|each| {
-                    toleration(
-                        each.key.as_deref(),
-                        each.operator.as_deref(),
-                        each.value.as_deref(),
-                        each.effect.as_deref(),
-                    )
-                })
-                .collect(),
-            stated: compute(&merged(requests, &limits)),
             overhead: whole(compute(&pairs(&spec.overhead))),
         }
     }
@@ -292,32 +246,24 @@ fn whole((cpu, memory): (Option<Millicpu>, Option<Bytes>)) -> (Millicpu, Bytes) 
     (cpu.unwrap_or_default(), memory.unwrap_or_default())
 }
 
-fn wire_toleration(each: &WireToleration<'_>) -> Toleration {
-    toleration(
-        each.key.as_deref(),
-        each.operator.as_deref(),
-        each.value.as_deref(),
-        each.effect.as_deref(),
-    )
-}
-
-/// An effect that is not known is tolerated by no known taint: `PreferNoSchedule` would be the only harmless guess.
-fn toleration(
-    key: Option<&str>,
-    operator: Option<&str>,
-    value: Option<&str>,
-    effect: Option<&str>,
-) -> Toleration {
-    let effect = match effect {
+/// A toleration. One with an effect or operator that nobody knows tolerates nothing.
+fn toleration(of: &WireToleration<'_>) -> Option<Toleration> {
+    let exists = match of.operator.as_deref() {
+        None | Some("" | "Equal") => false,
+        Some("Exists") => true,
+        Some(_) => return None,
+    };
+    let effect = match of.effect.as_deref() {
         None | Some("") => None,
+        Some("PreferNoSchedule") => Some(TaintEffect::PreferNoSchedule),
         Some("NoSchedule") => Some(TaintEffect::NoSchedule),
         Some("NoExecute") => Some(TaintEffect::NoExecute),
-        Some(_) => Some(TaintEffect::PreferNoSchedule),
+        Some(_) => return None,
     };
-    Toleration {
-        key: key.unwrap_or_default().into(),
-        exists: operator == Some("Exists"),
-        value: value.unwrap_or_default().into(),
+    Some(Toleration {
+        key: of.key.as_deref().unwrap_or_default().into(),
+        exists,
+        value: of.value.as_deref().unwrap_or_default().into(),
         effect,
-    }
+    })
 }

@@ -10,6 +10,7 @@ use katalyst_core::units::{Bytes, Millicpu};
 use katalyst_crds::constants::condition::{AGENT_READY, TRUE};
 use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
 use katalyst_crds::node::CustomNodeResource;
+use katalyst_crds::translate::placement;
 use katalyst_runtime::{BoxError, Gate};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
@@ -78,8 +79,14 @@ pub fn apply_offer(
                     complaints.insert(node.clone(), message.clone());
                 }
                 Offer::Malformed { .. } => {}
-                Offer::Known(_) => {
+                Offer::Known(report) if report.problems.is_empty() => {
                     complaints.remove(&node);
+                }
+                Offer::Known(report) => {
+                    if complaints.get(&node) != Some(&report.problems) {
+                        tracing::warn!(%node, "CustomNodeResource {node} has parts that cannot be read and are given to nobody: {}", report.problems);
+                        complaints.insert(node.clone(), report.problems.clone());
+                    }
                 }
             }
             ledger.offer(&node, offer, extender.now());
@@ -120,6 +127,7 @@ fn known(cnr: &CustomNodeResource) -> Result<Offer, String> {
         .status
         .as_ref()
         .and_then(|status| status.node_metric_status.as_ref()?.update_time.as_ref());
+    let (machine, problems) = placement::machine(cnr);
     Ok(Offer::Known(Report {
         allocatable: Reclaimed {
             cpu: Millicpu::new(cpu),
@@ -130,7 +138,11 @@ fn known(cnr: &CustomNodeResource) -> Result<Offer, String> {
                 .condition(AGENT_READY)
                 .is_some_and(|condition| condition.status == TRUE),
         reported: report.map_or(UnixMillis::MIN, |time| time.0.as_millisecond()),
-        ..Report::default()
+        machine: Arc::new(machine),
+        taints: placement::taints(cnr).into(),
+        load: placement::load(cnr),
+        held: placement::reported(cnr),
+        problems: problems.join("; "),
     }))
 }
 
@@ -158,13 +170,37 @@ mod tests {
 
     #[test]
     fn an_offer_is_read() {
-        let expected = Offer::Known(Report {
-            allocatable: Reclaimed::new(4000, 8 << 30),
-            agent_ready: true,
-            reported: 1_767_225_600_000,
-            ..Report::default()
-        });
-        assert_eq!(offer(&status("4k", "True")), expected);
+        let Offer::Known(report) = offer(&status("4k", "True")) else {
+            panic!("malformed")
+        };
+        assert_eq!(report.allocatable, Reclaimed::new(4000, 8 << 30));
+        assert!(report.agent_ready);
+        assert_eq!(report.reported, 1_767_225_600_000);
+        assert!(report.machine.cards().is_empty() && report.problems.is_empty());
+    }
+
+    #[test]
+    fn cards_are_read_and_one_that_cannot_be_costs_itself() {
+        let card = |name: &str, attributes: serde_json::Value| json!({"type": "GPU", "name": name, "attributes": attributes});
+        let mut status = status("4k", "True");
+        status["topologyZone"] = json!([{"type": "Socket", "name": "0", "children": [{"type": "Numa", "name": "0", "children": [
+            card("0000:01:00.0", json!([{"name": "uuid", "value": "GPU-a"}])),
+            card("0000:02:00.0", json!([])),
+        ]}]}]);
+        let Offer::Known(report) = offer(&status) else {
+            panic!("malformed")
+        };
+        let healthy: Vec<bool> = report
+            .machine
+            .cards()
+            .iter()
+            .map(|card| card.healthy)
+            .collect();
+        assert_eq!(healthy, [true, false]);
+        assert_eq!(
+            report.problems,
+            "status.topologyZone: GPU 0000:02:00.0: it has neither UUID nor device number"
+        );
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Report {
     pub load: Load,
     /// What pods hold of its NUMA nodes, as the agent saw it.
     pub held: Vec<Reported>,
+    /// What of it cannot be read and is left out, for people; empty where all can.
+    pub problems: String,
 }
 
 impl Default for Report {
@@ -50,6 +52,7 @@ impl Default for Report {
             taints: Arc::default(),
             load: Load::default(),
             held: Vec::new(),
+            problems: String::new(),
         }
     }
 }
