@@ -2,6 +2,7 @@
 //!
 //! A scenario that cannot run on the cluster at hand is *skipped with its reason*, and counted as such; it never passes.
 
+mod cards;
 mod control_plane;
 mod devices;
 mod faults;

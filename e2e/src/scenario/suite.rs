@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{
-    Scenario, Verdict, World, control_plane, devices, faults, lifecycle, machine, node, placement,
+    Scenario, Verdict, World, cards, control_plane, devices, faults, lifecycle, machine, node,
+    placement,
 };
 use crate::cache::Cache;
 use crate::kubectl::Kubectl;
@@ -49,6 +50,7 @@ fn scenarios() -> Vec<Scenario> {
     all.extend(machine::scenarios());
     all.extend(placement::scenarios());
     all.extend(devices::scenarios());
+    all.extend(cards::scenarios());
     all.extend(control_plane::scenarios());
     all.extend(faults::scenarios());
     all.extend(lifecycle::last());
