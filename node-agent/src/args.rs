@@ -111,6 +111,9 @@ pub struct NodeArgs {
         value_name = "NAME"
     )]
     pub daemonset: String,
+    /// This agent's own pod, to tell an uninstall from a pod that was deleted by force.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
 }
 
 /// Sampling and holding.

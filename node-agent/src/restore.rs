@@ -2,7 +2,9 @@
 //!
 //! An agent that merely restarts must leave running pods' limits alone, so the end of the process says nothing. What says "uninstall" is
 //! that the DaemonSet is gone or going, which the agent asks for when it is told to stop. An API server that refuses what it granted
-//! at the start (the role or the account was deleted first, as `kubectl delete -k` does) says the same. One that does not answer says nothing.
+//! at the start (the role or the account was deleted first, as `kubectl delete -k` does) says the same, with one exception: the account of a pod
+//! that was deleted by force is refused too, while everything else stands. Such a pod is gone from the list of the node's pods before it is told to
+//! stop, and a pod of an uninstall is still there. A server that does not answer says nothing.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -112,14 +114,17 @@ impl Installation {
         }
     }
 
-    /// Whether the product is being uninstalled.
-    pub async fn is_being_removed(&self) -> bool {
+    /// Whether the product is being uninstalled. `own_pod_stands`: this agent's pod is still known to the API server.
+    pub async fn is_being_removed(&self, own_pod_stands: bool) -> bool {
         if !self.granted {
             return false;
         }
         match tokio::time::timeout(ASK_LIMIT, self.api.get_metadata(&self.name)).await {
             Ok(Ok(object)) => object.metadata.deletion_timestamp.is_some(),
-            Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403 | 404),
+            Ok(Err(kube::Error::Api(status))) => match status.code {
+                401 => own_pod_stands,
+                code => matches!(code, 403 | 404),
+            },
             Ok(Err(_)) | Err(_) => false,
         }
     }

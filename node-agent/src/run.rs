@@ -42,6 +42,7 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     let metrics = AgentMetrics::register(&process.metrics);
 
     let (index, pods) = watch::channel(Arc::new(PodIndex::default()));
+    let own_pods = pods.clone();
     let (snapshots, snapshot) = watch::channel(None::<Arc<Snapshot>>);
     let (arrived, reported) = watch::channel(None);
     let (offers, offer) = watch::channel(Offer::default());
@@ -193,7 +194,11 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     let finishing = process.tasks.finishing();
     process.tasks.spawn_last("restore", async move {
         finishing.cancelled().await;
-        restore_at_exit(&args, &installation).await;
+        let own_pod_stands = match &args.node.pod_name {
+            Some(name) => own_pods.borrow().iter().any(|pod| &pod.name == name),
+            None => true,
+        };
+        restore_at_exit(&args, &installation, own_pod_stands).await;
         Ok::<(), BoxError>(())
     });
     Ok(())
@@ -272,11 +277,11 @@ fn provide_state(
 }
 
 /// Runs when nothing else writes any more.
-async fn restore_at_exit(args: &Args, installation: &Installation) {
+async fn restore_at_exit(args: &Args, installation: &Installation, own_pod_stands: bool) {
     let wanted = match args.node.restore_on_exit {
         RestoreOnExit::Never => false,
         RestoreOnExit::Always => true,
-        RestoreOnExit::Uninstall => installation.is_being_removed().await,
+        RestoreOnExit::Uninstall => installation.is_being_removed(own_pod_stands).await,
     };
     if !wanted || args.hold.dry_run {
         return;
