@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -20,24 +20,15 @@ use crate::kubectl::{Kubectl, wait_for};
 const NODES: usize = 100;
 /// Label and taint that keep everything else away.
 const DECLARED: &str = "katalyst.local/hollow";
-/// Pods of the crowd: quarters, two thirds and whole cards.
-const CROWD: usize = 500;
 /// Between two signs of life; kube-controller-manager waits 40 s, the extender 60 s.
 const ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        Scenario {
-            name: "devices",
-            claim: "on 100 declared nodes pods get the cards and network cards they ask for, named in the Binding, or the reason why not",
-            run: |world| on_declared_nodes(world, wishes),
-        },
-        Scenario {
-            name: "device-crowd",
-            claim: "500 pods with parts of cards and whole ones while extenders are killed: all placed, no card given twice",
-            run: |world| on_declared_nodes(world, crowd),
-        },
-    ]
+    vec![Scenario {
+        name: "cards-on-100-nodes",
+        claim: "on 100 declared nodes pods get the cards and network cards they ask for, named in the Binding, or the reason why not",
+        run: |world| on_declared_nodes(world, wishes),
+    }]
 }
 
 fn name_of(index: usize) -> String {
@@ -136,10 +127,21 @@ fn report(index: usize, status: bool) -> Value {
     let mut cnr = json!({
         "apiVersion": "node.katalyst.kubewharf.io/v1alpha1", "kind": "CustomNodeResource",
         "metadata": {"name": name_of(index)},
+        "spec": {},
     });
     if status {
-        cnr["status"] =
-            json!({"topologyZone": zones(index), "nodeMetricStatus": {"updateTime": now()}});
+        // As the agent of an idle node reports.
+        let idle = json!({"cpu": "1", "memory": "4Gi"});
+        cnr["status"] = json!({
+            "topologyZone": zones(index),
+            "nodeMetricStatus": {
+                "updateTime": now(),
+                "agent": {"cgroup": "v2", "startTime": "2026-01-01T00:00:00Z", "version": "0.1.0"},
+                "capacity": {"cpu": "96", "memory": "512Gi"},
+                "nodeMetric": {"genericUsage": idle},
+                "servicePeak": {"filledSeconds": 30, "samples": 30, "windowSeconds": 30, "usage": idle},
+            },
+        });
     }
     cnr
 }
@@ -217,18 +219,16 @@ impl Drop for Declared {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
-        for words in [
-            ["delete", "nodes", "-l", "kubernetes.io/os=declared"].as_slice(),
-            &["delete", "cnr", "--ignore-not-found", "--wait=false"],
-        ] {
-            let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            if words.get(1).is_some_and(|kind| kind == "cnr") {
-                words.extend((0..NODES).map(name_of));
-            }
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            if let Err(error) = self.kubectl.run(&words) {
-                println!("    {error}");
-            }
+        // Their custom resources go with them.
+        let words = [
+            "delete",
+            "nodes",
+            "-l",
+            "kubernetes.io/os=declared",
+            "--wait=false",
+        ];
+        if let Err(error) = self.kubectl.run(&words) {
+            println!("    {error}");
         }
     }
 }
@@ -460,104 +460,5 @@ fn wishes(world: &World) -> Outcome {
         joint.node,
         quarters.len(),
         model.chars().take(160).collect::<String>()
-    )))
-}
-
-fn crowd(world: &World) -> Outcome {
-    let amount = |index: usize| match index % 5 {
-        0 => 1_000,
-        1 | 2 => 250,
-        3 => 660,
-        _ => 330,
-    };
-    let pods: Vec<Value> = (0..CROWD)
-        .map(|index| {
-            pod(
-                &format!("crowd-{index}"),
-                &milligpu(amount(index)),
-                &json!({}),
-            )
-        })
-        .collect();
-    let began = Instant::now();
-    world
-        .kubectl
-        .feed(&["create", "-f", "-"], Some(&list(&pods)))
-        .map_err(|error| error.to_string())?;
-    let bound = || -> Result<Vec<Value>, String> {
-        let pods = world
-            .kubectl
-            .json(&[
-                "-n",
-                NAMESPACE,
-                "get",
-                "pods",
-                "--field-selector=spec.nodeName!=",
-            ])
-            .map_err(|error| error.to_string())?;
-        Ok(pods["items"].as_array().cloned().unwrap_or_default())
-    };
-    let mut killed = Vec::new();
-    for part in 1..=2 {
-        wait_for(
-            "a part of the crowd bound",
-            Duration::from_secs(120),
-            || {
-                let bound = bound()?.len();
-                if bound * 4 >= CROWD * part {
-                    Ok(())
-                } else {
-                    Err(format!("{bound} of {CROWD}"))
-                }
-            },
-        )?;
-        // Whichever leads now, both have been killed at the end.
-        let extenders = world.product_pods("katalyst-scheduler-extender")?;
-        let victim = extenders
-            .iter()
-            .filter_map(|pod| pod["metadata"]["name"].as_str())
-            .find(|name| !killed.iter().any(|gone| gone == name))
-            .ok_or("no extender runs")?
-            .to_owned();
-        world
-            .kubectl
-            .run(&[
-                "-n",
-                crate::product::NAMESPACE,
-                "delete",
-                "pod",
-                &victim,
-                "--grace-period=0",
-                "--force",
-            ])
-            .map_err(|error| error.to_string())?;
-        killed.push(victim);
-    }
-    wait_for("the whole crowd bound", Duration::from_secs(180), || {
-        let bound = bound()?.len();
-        if bound == CROWD {
-            Ok(())
-        } else {
-            Err(format!("{bound} of {CROWD}"))
-        }
-    })?;
-    let took = began.elapsed();
-    let mut cards = BTreeMap::<String, Vec<u64>>::new();
-    for pod in &bound()? {
-        for (uuid, percent) in given(pod)?.cards {
-            cards.entry(uuid).or_default().push(percent);
-        }
-    }
-    for (uuid, shares) in &cards {
-        if shares.iter().sum::<u64>() > 100 {
-            return Err(format!("{uuid} is given more than once: {shares:?}"));
-        }
-    }
-    world.product.wait_ready(Duration::from_secs(180))?;
-    Ok(Verdict::Shown(format!(
-        "{CROWD} pods on {} cards in {:.0} s, {} extenders killed meanwhile",
-        cards.len(),
-        took.as_secs_f64(),
-        killed.len()
     )))
 }
