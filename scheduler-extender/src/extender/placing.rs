@@ -1,11 +1,12 @@
 //! Answers to bind: find the request, charge the node, write the Binding, settle.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Answer, Extender};
-use crate::ledger::{Assumption, Charge, Settlement};
+use crate::ledger::{Assumption, Charge, Decision, Settlement};
 use crate::metrics::Outcome;
 use crate::request::{PodRequest, Uid};
 use crate::verbs::annotations;
@@ -51,16 +52,21 @@ impl Extender {
         };
         let uid: Uid = pod.uid.clone();
         let mut record = BTreeMap::new();
+        let mut charged = None;
         if !pod.wish.is_plain() {
             match self.ledger.assume(&pod, &args.node, charge, self.now()) {
-                Ok(Assumption::Charged(decision)) => match annotations(&pod.wish, &decision) {
-                    Ok(annotations) => record = annotations,
-                    Err(error) => {
-                        self.ledger
-                            .settle(&uid, &args.node, Settlement::Refused, self.now());
-                        return Err((Outcome::Invalid, error.to_string()));
+                Ok(Assumption::Charged(decision)) => {
+                    match annotations(&pod.wish, &decision) {
+                        Ok(annotations) => record = annotations,
+                        Err(error) => {
+                            let (refused, now) = (Settlement::Refused, self.now());
+                            self.ledger
+                                .settle(&uid, &args.node, &decision, refused, now);
+                            return Err((Outcome::Invalid, error.to_string()));
+                        }
                     }
-                },
+                    charged = Some(decision);
+                }
                 Ok(Assumption::AlreadyThere) => return Ok(()),
                 Err(refusal) => return Err((Outcome::Rejected, refusal.to_string())),
             }
@@ -69,7 +75,7 @@ impl Extender {
             extender: self,
             uid: &uid,
             node: &args.node,
-            armed: true,
+            charged,
         };
         if !self.mandate.holds() {
             guard.settle(Settlement::Refused);
@@ -143,27 +149,27 @@ struct Unsettled<'a> {
     extender: &'a Extender,
     uid: &'a Uid,
     node: &'a str,
-    armed: bool,
+    /// What was charged; `None` for a pod that is charged with nothing, and once it is settled.
+    charged: Option<Arc<Decision>>,
 }
 
 impl Unsettled<'_> {
     fn settle(mut self, settlement: Settlement) {
-        self.armed = false;
-        self.extender
-            .ledger
-            .settle(self.uid, self.node, settlement, self.extender.now());
+        self.end(settlement);
+    }
+
+    fn end(&mut self, settlement: Settlement) {
+        if let Some(decision) = self.charged.take() {
+            let now = self.extender.now();
+            self.extender
+                .ledger
+                .settle(self.uid, self.node, &decision, settlement, now);
+        }
     }
 }
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            self.extender.ledger.settle(
-                self.uid,
-                self.node,
-                Settlement::Unknown,
-                self.extender.now(),
-            );
-        }
+        self.end(Settlement::Unknown);
     }
 }

@@ -142,8 +142,15 @@ impl Ledger {
     }
 
     /// See [`Books::settle`].
-    pub fn settle(&self, uid: &str, node: &str, settlement: Settlement, now: UnixMillis) {
-        self.write(|books| books.settle(uid, node, settlement, now));
+    pub fn settle(
+        &self,
+        uid: &str,
+        node: &str,
+        decision: &Arc<Decision>,
+        settlement: Settlement,
+        now: UnixMillis,
+    ) {
+        self.write(|books| books.settle(uid, node, decision, settlement, now));
     }
 
     /// See [`Books::resolve`].

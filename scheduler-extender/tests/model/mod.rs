@@ -25,7 +25,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use katalyst_core::placement::{Machine, NodePlacement};
 use katalyst_core::reclaimed::Reclaimed;
-use katalyst_scheduler_extender::ledger::{Assumption, Settlement};
+use katalyst_scheduler_extender::ledger::{Assumption, Decision, Settlement};
 use katalyst_scheduler_extender::request::PodRequest;
 use katalyst_scheduler_extender::verbs::annotations;
 use katalyst_scheduler_extender::watch::held;
@@ -61,6 +61,7 @@ struct Attempt {
     pod: usize,
     node: usize,
     record: BTreeMap<String, String>,
+    decision: Arc<Decision>,
     landed: Option<bool>,
     awaited: bool,
 }
@@ -167,6 +168,7 @@ impl World {
                 pod,
                 node,
                 record: annotations(&request.wish, &decision).unwrap(),
+                decision,
                 landed: None,
                 awaited: true,
             });
@@ -223,6 +225,7 @@ impl World {
         ledger.settle(
             self.uid(attempt.pod),
             &node_name(attempt.node),
+            &attempt.decision,
             settlement,
             self.now,
         );

@@ -87,10 +87,24 @@ impl Books {
         Ok(Assumption::Charged(decision))
     }
 
-    /// Records how an attempt ended that [`Books::assume`] allowed.
-    pub fn settle(&mut self, uid: &str, node: &str, settlement: Settlement, now: UnixMillis) {
+    /// Records how an attempt ended that [`Books::assume`] allowed with this decision.
+    ///
+    /// The charge may have ended meanwhile, and another attempt may have made a new one for the same pod and node: what this one became says nothing
+    /// about it. The decision itself, not its content, tells the charges apart.
+    pub fn settle(
+        &mut self,
+        uid: &str,
+        node: &str,
+        decision: &Arc<Decision>,
+        settlement: Settlement,
+        now: UnixMillis,
+    ) {
         let epoch = self.epoch;
-        let Some(place) = self.place_mut(uid, node) else {
+        let own = |place: &&mut Place| {
+            let held = place.decision.as_ref();
+            held.is_some_and(|held| Arc::ptr_eq(held, decision))
+        };
+        let Some(place) = self.place_mut(uid, node).filter(own) else {
             return;
         };
         place.in_flight = place.in_flight.saturating_sub(1);

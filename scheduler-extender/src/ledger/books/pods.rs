@@ -30,11 +30,14 @@ impl Books {
         };
         let entry = self.pods.entry(uid.clone()).or_default();
         entry.charge = charge;
-        let in_flight = entry.place(&name).map_or(0, |place| place.in_flight);
+        let before = entry.place(&name);
+        let in_flight = before.map_or(0, |place| place.in_flight);
+        let decision = before.and_then(|place| place.decision.clone());
         let places = std::mem::replace(
             &mut entry.places,
             vec![Place {
                 in_flight,
+                decision,
                 bound: true,
                 ..Place::new(name.clone(), allocation.clone())
             }],
