@@ -3,6 +3,7 @@
 //! Two runs of the same load, one without and one with batch. Every two seconds a line of a live table; at the end a summary. The demo fails when the loop
 //! did not close: batch was not placed, not held, or did nothing.
 
+mod load;
 mod observe;
 mod phases;
 mod summary;
@@ -35,12 +36,12 @@ pub struct DemoArgs {
     /// Seconds of each step of the load (three steps in each run).
     #[arg(long, default_value_t = 20)]
     pub step: u64,
-    /// Requests a second of the quiet steps.
-    #[arg(long, default_value_t = 100.0)]
-    pub quiet: f64,
-    /// Requests a second of the busy step.
-    #[arg(long, default_value_t = 900.0)]
-    pub busy: f64,
+    /// Requests a second of the busy step; without it, as many as keep half of the node's CPUs busy, found by trying.
+    #[arg(long)]
+    pub busy: Option<f64>,
+    /// Requests a second of the quiet steps; without it, a ninth of the busy step's.
+    #[arg(long)]
+    pub quiet: Option<f64>,
     /// Leave the demo's pods on the cluster.
     #[arg(long)]
     pub keep: bool,
@@ -102,13 +103,6 @@ fn show(args: &DemoArgs, kubectl: &Kubectl, product: &Product) -> Result<Shown, 
         rollout(kubectl, name)?;
     }
     let observer = observe::Observer::new(kubectl, product)?;
-    println!(
-        "   on node {}; the load changes: {} - {} - {} requests a second",
-        observer.node(),
-        args.quiet,
-        args.busy,
-        args.quiet
-    );
     wait_for("an offer", Duration::from_secs(180), || {
         let offered = offered_millicpu(&product.cnr(observer.node())?);
         if offered >= 400 {
@@ -117,15 +111,23 @@ fn show(args: &DemoArgs, kubectl: &Kubectl, product: &Product) -> Result<Shown, 
             Err(format!("{offered}m offered; is the machine busy?"))
         }
     })?;
+    let load = load::choose(args, &observer)?;
+    println!(
+        "   on node {}; the load changes: {:.0} - {:.0} - {:.0} requests a second",
+        observer.node(),
+        load.quiet,
+        load.busy,
+        load.quiet
+    );
     println!("== run 1: the service alone");
-    let alone = phases::run(args, &observer)?;
+    let alone = phases::run(args.step, load, &observer)?;
     println!("== batch: kubectl apply -f manifests/demo/batch.yaml");
     kubectl
         .run(&["apply", "-f", &manifest("batch.yaml")])
         .map_err(|e| e.to_string())?;
     rollout(kubectl, "compress")?;
     println!("== run 2: the same load with batch beside it");
-    let together = phases::run(args, &observer)?;
+    let together = phases::run(args.step, load, &observer)?;
     println!("{}", kubectl.run(&["get", "cnr"]).unwrap_or_default());
     Ok(summary::summarise(&alone, &together, observer.node()))
 }

@@ -80,6 +80,19 @@ impl Observer {
         &self.node
     }
 
+    /// Capacity of the node in thousandths of a CPU.
+    pub(super) fn capacity_millicpu(&self) -> Result<u64, String> {
+        let node = self
+            .kubectl
+            .json(&["get", "node", &self.node])
+            .map_err(|e| e.to_string())?;
+        node["status"]["capacity"]["cpu"]
+            .as_str()
+            .and_then(|cpus| cpus.parse::<u64>().ok())
+            .map(|cpus| cpus * 1000)
+            .ok_or_else(|| format!("node {} reports no whole number of CPUs", self.node))
+    }
+
     /// Sets the load and begins a new phase; the statistics of the one that ended.
     pub(super) fn set_rate(&self, rps: f64) -> Result<Stats, String> {
         let path = format!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::DemoArgs;
+use super::load::Load;
 use super::observe::{Machine, Observer, Sight};
 use crate::workload::load::Stats;
 
@@ -22,11 +22,12 @@ pub(super) struct Run {
 /// The beginning of a step is left out of the latency figures: the load generator's queue and the ceiling settle.
 const SETTLE: Duration = Duration::from_secs(3);
 
-pub(super) fn run(args: &DemoArgs, observer: &Observer) -> Result<Run, String> {
+/// `step` is the length of each step in seconds, after it has settled.
+pub(super) fn run(step_seconds: u64, load: Load, observer: &Observer) -> Result<Run, String> {
     let rates = [
-        ("quiet", args.quiet),
-        ("busy", args.busy),
-        ("quiet", args.quiet),
+        ("quiet", load.quiet),
+        ("busy", load.busy),
+        ("quiet", load.quiet),
     ];
     println!(
         "   load     time  service  offered  allocated  ceiling  batch  throttled  evicted  p99 now"
@@ -43,7 +44,7 @@ pub(super) fn run(args: &DemoArgs, observer: &Observer) -> Result<Run, String> {
         observer.set_rate(*rate)?;
         let began = Instant::now();
         let mut settled = false;
-        while began.elapsed() < Duration::from_secs(args.step) + SETTLE {
+        while began.elapsed() < Duration::from_secs(step_seconds) + SETTLE {
             if !settled && began.elapsed() >= SETTLE {
                 // A new phase of the same rate: its figures start here.
                 observer.set_rate(*rate)?;
@@ -67,7 +68,7 @@ pub(super) fn run(args: &DemoArgs, observer: &Observer) -> Result<Run, String> {
             std::thread::sleep(Duration::from_secs(2).saturating_sub(Duration::from_millis(300)));
         }
         let ended = observer.set_rate(if step + 1 == rates.len() {
-            args.quiet
+            load.quiet
         } else {
             *rate
         })?;
