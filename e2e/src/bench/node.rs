@@ -126,6 +126,9 @@ fn cost(stage: &Stage<'_>, pods: usize) -> Outcome {
     let residents = (0..pods)
         .map(|number| settle_pod(stage, number))
         .collect::<Result<Vec<_>, _>>()?;
+    // As kubelet leaves it on a node whose CPU manager is the default one.
+    let state = serde_json::json!({"policyName": "none", "defaultCpuSet": "", "checksum": 1_353_318_690_u64});
+    stage.write_kubelet("cpu_manager_state", &state.to_string())?;
     let mut agent = installed(stage).start()?;
     agent.wait_sampled(stage.limit(30))?;
     std::thread::sleep(SETTLE);

@@ -13,6 +13,7 @@ mod crash;
 mod holding;
 pub mod host;
 pub mod http;
+mod isolation;
 pub mod layout;
 mod machine;
 pub mod machines;

@@ -8,7 +8,7 @@ use super::layout::Driver;
 use super::place::Place;
 use super::stage::{Stage, where_words};
 use super::tree::Tree;
-use super::{crash, holding, layout::Layout, machine, numa, pools, rebind};
+use super::{crash, holding, isolation, layout::Layout, machine, numa, pools, rebind};
 use crate::program::last_lines;
 use crate::report::Row;
 use crate::scenario::{Outcome, Verdict};
@@ -76,6 +76,7 @@ fn scenarios(bench: bool) -> Vec<Scenario> {
         holding::scenarios(),
         crash::scenarios(),
         pools::scenarios(),
+        isolation::scenarios(),
         numa::scenarios(),
         rebind::scenarios(),
     ]
