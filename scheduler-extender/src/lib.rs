@@ -146,7 +146,7 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
 }
 
 /// Makes the packing policy anew each time that what it learned is worth it, on a thread where it holds up nobody.
-async fn learn(extender: Arc<Extender>, stopping: CancellationToken) -> Result<(), BoxError> {
+pub async fn learn(extender: Arc<Extender>, stopping: CancellationToken) -> Result<(), BoxError> {
     loop {
         tokio::select! {
             () = stopping.cancelled() => return Ok(()),

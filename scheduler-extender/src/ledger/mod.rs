@@ -172,6 +172,11 @@ impl Ledger {
             .count()
     }
 
+    /// How many pods are charged to a node.
+    pub fn pods(&self) -> usize {
+        self.books.lock().pods().count()
+    }
+
     /// Whether the pod is charged to a node.
     pub fn knows(&self, uid: &str) -> bool {
         self.books.lock().pod(uid).is_some()
