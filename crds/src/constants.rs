@@ -115,6 +115,9 @@ pub mod resource {
     /// GPU memory.
     pub const GPU_MEMORY: &str = "resource.katalyst.kubewharf.io/gpu_memory";
     pub use katalyst_core::placement::request::keys::RDMA_NIC;
+    /// Additive. One of it in any container: the extender places the pod, although it asks for nothing else that only the extender gives out.
+    /// kube-scheduler asks an extender about pods that name one of its resources, and CPU and memory cannot be among them.
+    pub const NUMA_PLACEMENT: &str = "resource.katalyst.kubewharf.io/numa_placement";
     /// SR-IOV virtual functions.
     pub const SRIOV_NIC: &str = "resource.katalyst.kubewharf.io/sriov_nic";
     /// Power.

@@ -11,7 +11,7 @@ use katalyst_core::placement::request::{
 };
 use katalyst_core::quantity::{parse_bytes, parse_millicpu};
 use katalyst_core::units::{Bytes, Millicpu};
-use katalyst_crds::constants::resource::{RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
+use katalyst_crds::constants::resource::{NUMA_PLACEMENT, RECLAIMED_MEMORY, RECLAIMED_MILLICPU};
 use katalyst_crds::translate::placement::pod_request;
 
 use crate::wire::{Amounts, WirePod, WireResources, WireToleration};
@@ -25,7 +25,7 @@ pub fn managed() -> impl Iterator<Item = &'static str> {
     let own = RESOURCES
         .iter()
         .filter(|resource| resource.dialect == Dialect::Katalyst);
-    [RECLAIMED_MILLICPU, RECLAIMED_MEMORY]
+    [RECLAIMED_MILLICPU, RECLAIMED_MEMORY, NUMA_PLACEMENT]
         .into_iter()
         .chain(own.map(|resource| resource.name))
 }
