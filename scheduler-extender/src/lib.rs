@@ -7,6 +7,7 @@
 //! The crate owns placement's memory, not its judgement: whether a pod fits and how well is decided by `katalyst_core::placement`.
 
 mod args;
+pub mod budgets;
 pub mod extender;
 pub mod http;
 pub mod ledger;
@@ -49,12 +50,16 @@ pub const COMPONENT: Component = Component {
     admin_addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10262),
 };
 
-/// Sets everything up and returns; the process is ready when both caches are complete, and binds when it leads as well.
+/// Sets everything up and returns; the process is ready when its caches are complete, and binds when it leads as well.
 pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
     args.check()?;
     let clients = process.connect(&args.runtime.client).await?;
-    let [offers, pods] =
-        ["cache: CustomNodeResources", "cache: pods"].map(|name| process.health.gate(name));
+    let [offers, pods, budgets] = [
+        "cache: CustomNodeResources",
+        "cache: pods",
+        "cache: PodDisruptionBudgets",
+    ]
+    .map(|name| process.health.gate(name));
     let mandate = Mandate::new(process.elect(&clients, &args.lease)?);
     let ledger = Arc::new(Ledger::new(
         i64::try_from(args.stale_after.as_millis()).unwrap_or(i64::MAX),
@@ -103,6 +108,15 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
             extender.clone(),
             clients.api.clone(),
             offers,
+            stopping.clone(),
+        ),
+    );
+    tasks.spawn(
+        "watch of PodDisruptionBudgets",
+        watch::watch_budgets(
+            extender.clone(),
+            clients.api.clone(),
+            budgets,
             stopping.clone(),
         ),
     );

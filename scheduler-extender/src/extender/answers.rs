@@ -101,7 +101,13 @@ impl Extender {
             let args: PreemptionArgs<'_> = serde_json::from_slice(body)
                 .map_err(|error| format!("preempt request cannot be read: {error}"))?;
             let pod = read(args.pod.as_ref()).map_err(|error| error.to_string())?;
-            Ok(verbs::preempt(&args, &pod, &self.ledger, self.now()))
+            Ok(verbs::preempt(
+                &args,
+                &pod,
+                &self.ledger,
+                &self.budgets,
+                self.now(),
+            ))
         };
         let (outcome, result) = match answer() {
             Ok(result) if result.node_name_to_meta_victims.is_empty() => {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::budgets::{Budgets, LabelSets};
 use crate::ledger::{Charge, Ledger, UnixMillis};
 use crate::metrics::{ExtenderMetrics, Outcome, WakeupLabels};
 use crate::packing::Packing;
@@ -35,6 +36,8 @@ pub struct Extender {
     metrics: ExtenderMetrics,
     mandate: Mandate,
     packing: Packing,
+    budgets: Budgets,
+    labels: LabelSets,
     memo: Memo,
     clock: Clock,
     in_mind: Mutex<Recent<(PodRequest, Charge)>>,
@@ -63,6 +66,8 @@ impl Extender {
             metrics,
             mandate: Mandate::always(),
             packing: Packing::default(),
+            budgets: Budgets::default(),
+            labels: LabelSets::default(),
             memo: Memo::default(),
             clock,
             in_mind: Mutex::new(Recent::new(PODS_IN_MIND)),
@@ -89,6 +94,16 @@ impl Extender {
     /// The policy that ranks nodes for pods with GPUs.
     pub fn packing(&self) -> &Packing {
         &self.packing
+    }
+
+    /// Disruption budgets, for preemption.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// Labels of the pods that are charged, each set once.
+    pub fn labels(&self) -> &LabelSets {
+        &self.labels
     }
 
     /// The right to bind.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Answer, Extender};
+use crate::budgets::Labels;
 use crate::ledger::{Assumption, Charge, Decision, Settlement};
 use crate::metrics::Outcome;
 use crate::request::{PodRequest, Uid};
@@ -141,6 +142,8 @@ pub fn charge_of(pod: &Pod, request: &PodRequest) -> Charge {
             .creation_timestamp
             .as_ref()
             .map_or(0, |time| time.0.as_millisecond()),
+        // The watch brings them.
+        labels: Labels::default(),
     }
 }
 

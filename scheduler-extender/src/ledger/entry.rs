@@ -5,6 +5,7 @@ use std::sync::Arc;
 use katalyst_core::placement::{Allocation, Machine, Placement};
 
 use super::view::UnixMillis;
+use crate::budgets::Labels;
 use crate::request::Uid;
 
 /// What preemption and people must know about a pod.
@@ -18,6 +19,8 @@ pub struct Charge {
     pub terminating: bool,
     /// When it was created; 0 where unknown.
     pub created: UnixMillis,
+    /// Its labels, by which disruption budgets select it.
+    pub labels: Labels,
 }
 
 /// What was decided about a pod on a node.

@@ -3,13 +3,14 @@
 //! kube-scheduler's own dry run knows nothing of what is given out here. A node stays when the proposed victims free enough, or when
 //! they do together with some pods of lower priority, fewest and least important first. It is left out otherwise: a node
 //! without a victim would be an error to kube-scheduler, and a node that stays too small would cost pods their life for nothing.
-//! Disruption budgets of the added victims are not consulted, so the count of violations stays what kube-scheduler counted.
+//! Pods whose disruption budget does not let them go are added last, and counted as kube-scheduler counts its own.
 
 use std::collections::BTreeMap;
 
 use katalyst_core::placement::preempt::{Holder as Candidate, victims};
 use katalyst_core::placement::{NodePlacement, PodRequest as Wish};
 
+use crate::budgets::{Budgets, Tally};
 use crate::ledger::{Holder, Ledger, UnixMillis};
 use crate::request::{PodRequest, Uid};
 use crate::wire::{MetaPod, MetaVictims, PreemptionArgs, PreemptionResult};
@@ -19,6 +20,7 @@ pub fn preempt(
     args: &PreemptionArgs<'_>,
     pod: &PodRequest,
     ledger: &Ledger,
+    budgets: &Budgets,
     now: UnixMillis,
 ) -> PreemptionResult {
     let proposed = proposals(args);
@@ -38,6 +40,7 @@ pub fn preempt(
             &state.placement,
             &holders,
             &victims,
+            budgets.tally(),
             &pod.wish,
             pod.priority,
         )?;
@@ -83,6 +86,7 @@ fn victims_on(
     node: &NodePlacement,
     holders: &[Holder],
     proposed: &MetaVictims,
+    tally: Tally,
     wish: &Wish,
     priority: i32,
 ) -> Option<MetaVictims> {
@@ -91,17 +95,12 @@ fn victims_on(
         .iter()
         .map(|pod| pod.uid.as_str().into())
         .collect();
-    let lesser: Vec<Candidate> = holders
-        .iter()
-        .filter(|holder| !holder.charge.terminating && holder.charge.priority < priority)
-        .map(|holder| Candidate {
-            uid: holder.uid.clone(),
-            priority: holder.charge.priority,
-            created: holder.charge.created / 1000,
-            violates_budget: false,
-        })
-        .collect();
+    let lesser = candidates(holders, &leaving, tally, priority);
     let chosen = victims(node, wish, &leaving, &lesser)?;
+    let violating = lesser
+        .iter()
+        .filter(|pod| pod.violates_budget && chosen.contains(&pod.uid))
+        .count();
     Some(MetaVictims {
         pods: chosen
             .iter()
@@ -109,8 +108,40 @@ fn victims_on(
                 uid: uid.to_string(),
             })
             .collect(),
-        num_pdb_violations: proposed.num_pdb_violations,
+        num_pdb_violations: proposed
+            .num_pdb_violations
+            .saturating_add(i64::try_from(violating).unwrap_or(i64::MAX)),
     })
+}
+
+/// Pods of lower priority that could go beside those that leave already, and whom of them a budget does not let go: the least important go first, so they
+/// have what the budgets allow.
+fn candidates(
+    holders: &[Holder],
+    leaving: &[Uid],
+    mut tally: Tally,
+    priority: i32,
+) -> Vec<Candidate> {
+    let (leaving, mut others): (Vec<&Holder>, Vec<&Holder>) = holders
+        .iter()
+        .filter(|holder| !holder.charge.terminating && holder.charge.priority < priority)
+        .partition(|holder| leaving.contains(&holder.uid));
+    for holder in leaving {
+        tally.leaves(&holder.charge.name, &holder.charge.labels);
+    }
+    others.sort_by_key(|holder| {
+        let charge = &holder.charge;
+        (charge.priority, std::cmp::Reverse(charge.created))
+    });
+    others
+        .into_iter()
+        .map(|holder| Candidate {
+            uid: holder.uid.clone(),
+            priority: holder.charge.priority,
+            created: holder.charge.created / 1000,
+            violates_budget: tally.leaves(&holder.charge.name, &holder.charge.labels),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -171,7 +202,7 @@ mod tests {
             pods,
             num_pdb_violations: 1,
         };
-        let victims = victims_on(&node, &holders, &proposed, &wish, 5)?;
+        let victims = victims_on(&node, &holders, &proposed, Tally::default(), &wish, 5)?;
         assert_eq!(victims.num_pdb_violations, 1);
         Some(victims.pods.into_iter().map(|pod| pod.uid).collect())
     }
@@ -201,5 +232,50 @@ mod tests {
     #[test]
     fn pods_that_are_leaving_already_are_not_chosen_again() {
         assert_eq!(leaving(4000, &[("a", 4000, 0)], &["a"], &[], 1), None);
+    }
+
+    #[test]
+    fn pods_under_a_budget_go_last_and_are_counted() {
+        let budgets = Budgets::default();
+        budgets.saw(
+            &serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "b", "namespace": "shop"},
+                "spec": {"selector": {"matchLabels": {"app": "web"}}},
+                "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1},
+            }))
+            .unwrap(),
+        );
+        let mut node = NodePlacement::default();
+        node.set_offer(Reclaimed::new(4000, 4000), true);
+        let mut holders = Vec::new();
+        for (uid, priority, app) in [("web", 0, "web"), ("job", 1, "job")] {
+            let allocation = Allocation {
+                reclaimed: Reclaimed::new(2000, 2000),
+                ..Allocation::default()
+            };
+            node.add(&uid.into(), &Arc::new(allocation));
+            let charge = Charge {
+                priority,
+                name: format!("shop/{uid}").into(),
+                labels: Arc::new(BTreeMap::from([("app".to_owned(), app.to_owned())])),
+                ..Charge::default()
+            };
+            let uid = uid.into();
+            holders.push(Holder { uid, charge });
+        }
+        let answer = |wants| {
+            let wish = Wish {
+                level: Level::Reclaimed,
+                reclaimed: Some(Reclaimed::new(wants, wants)),
+                ..Wish::default()
+            };
+            let proposed = MetaVictims::default();
+            let victims = victims_on(&node, &holders, &proposed, budgets.tally(), &wish, 5)?;
+            let uids: Vec<String> = victims.pods.into_iter().map(|pod| pod.uid).collect();
+            Some((uids, victims.num_pdb_violations))
+        };
+        assert_eq!(answer(2000), Some((vec!["job".to_owned()], 0)));
+        let both = vec!["job".to_owned(), "web".to_owned()];
+        assert_eq!(answer(4000), Some((both, 1)));
     }
 }

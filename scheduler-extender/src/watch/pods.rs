@@ -72,7 +72,7 @@ pub fn apply_pod(extender: &Extender, event: Event<Pod>) {
             }
         }
         Event::InitApply(pod) | Event::Apply(pod) => {
-            let Some((uid, node, charge)) = charge(&pod) else {
+            let Some((uid, node, mut charge)) = charge(&pod) else {
                 return;
             };
             let (allocation, defect) = held(&pod);
@@ -81,6 +81,7 @@ pub fn apply_pod(extender: &Extender, event: Event<Pod>) {
             }
             // Of the many pods that hold nothing only those are followed whose binding waits to be confirmed.
             if !allocation.is_empty() || ledger.knows(&uid) {
+                charge.labels = extender.labels().one(pod.metadata.labels.as_ref());
                 ledger.seen(&uid, &node, charge, allocation);
             }
         }
@@ -104,6 +105,7 @@ fn charge(pod: &Pod) -> Option<(Uid, String, Charge)> {
             .creation_timestamp
             .as_ref()
             .map_or(0, |time| time.0.as_millisecond()),
+        ..Charge::default()
     };
     Some((pod.metadata.uid.as_deref()?.into(), node, charge))
 }
