@@ -1,4 +1,4 @@
-//! Reading a node's cgroup files from outside the product: a small DaemonSet that mounts the cgroup tree, asked through `kubectl exec`.
+//! Looking at a node from outside the product, and killing on it: a small DaemonSet that sees the cgroup tree and the processes, asked through `kubectl exec`.
 //!
 //! It works on every node of every cluster (host, virtual machine, kind), and it does not believe the agent's own reports.
 
@@ -20,6 +20,7 @@ spec:
     metadata: {labels: {app: probe}}
     spec:
       terminationGracePeriodSeconds: 0
+      hostPID: true
       tolerations: [{operator: Exists}]
       affinity:
         nodeAffinity:
@@ -136,6 +137,20 @@ impl Probe {
             .ok_or_else(|| format!("node {node}, pod {uid}: not held within 60 s ({output:?})"))
     }
 
+    /// Kills (SIGKILL, as in a crash) the processes of the pod with `uid` on `node` whose command begins with `program`; how many.
+    pub fn kill(&self, node: &str, uid: &str, program: &str) -> Result<usize, String> {
+        let output = self.shell(node, &kill_script(uid, program))?;
+        let killed = output
+            .lines()
+            .filter(|line| line.starts_with("killed"))
+            .count();
+        if killed > 0 {
+            Ok(killed)
+        } else {
+            Err(format!("node {node}, pod {uid}: no process {program}"))
+        }
+    }
+
     /// Every CPU and memory limit file of the node's pod cgroups with its value, to compare before and after.
     pub fn snapshot(&self, node: &str) -> Result<String, String> {
         self.shell(
@@ -143,6 +158,19 @@ impl Probe {
             "cd /host/cgroup; for f in $(busybox find . -path '*pod*' \\( -name cpu.cfs_quota_us -o -name memory.limit_in_bytes -o -name cpu.max -o -name memory.max -o -name memory.high -o -name cpu.idle -o -name cpu.shares -o -name cpu.weight \\) 2>/dev/null | busybox sort); do echo \"$f $(busybox cat $f 2>/dev/null)\"; done",
         )
     }
+}
+
+/// A process is the pod's where its cgroup says so, with either driver.
+fn kill_script(uid: &str, program: &str) -> String {
+    let underscored = uid.replace('-', "_");
+    format!(
+        r"for p in /proc/[0-9]*; do
+  read name 2>/dev/null < $p/comm || continue
+  case $name in {program}*) ;; *) continue ;; esac
+  busybox grep -q -e {uid} -e {underscored} $p/cgroup 2>/dev/null || continue
+  kill -9 ${{p#/proc/}} && echo killed ${{p#/proc/}}
+done; true"
+    )
 }
 
 /// Prints the centiseconds of uptime at which a container's process was first seen (0: not yet) and at which both limits were there.

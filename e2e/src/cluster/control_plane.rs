@@ -171,7 +171,7 @@ pub(super) fn scheduler(site: &Site<'_>, config: Option<&Path>) -> ComponentSpec
 }
 
 /// A scheduler configuration with the path of its kubeconfig in place, and the request rates of a test cluster unless it has its own.
-pub(super) fn scheduler_config(template: &str, kubeconfig: &Path) -> Result<String, YamlError> {
+pub(crate) fn scheduler_config(template: &str, kubeconfig: &Path) -> Result<String, YamlError> {
     let text = template.replace("__KUBECONFIG__", &kubeconfig.display().to_string());
     let mut config: Value = yaml::read("scheduler configuration", &text)?;
     if let Some(connection) = config

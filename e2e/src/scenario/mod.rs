@@ -2,16 +2,25 @@
 //!
 //! A scenario that cannot run on the cluster at hand is *skipped with its reason*, and counted as such; it never passes.
 
+mod asked;
 mod cards;
 mod control_plane;
+mod crowd;
+mod declared;
 mod devices;
+mod extenders;
 mod faults;
 mod lifecycle;
 mod machine;
 mod node;
+mod numa;
 mod placement;
 mod pods;
+mod preemption;
+mod scheduler;
+mod shapes;
 mod suite;
+mod taints;
 mod world;
 
 pub use suite::{SuiteArgs, run};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{
-    Scenario, Verdict, World, cards, control_plane, devices, faults, lifecycle, machine, node,
-    placement,
+    Scenario, Verdict, World, cards, control_plane, crowd, devices, faults, lifecycle, machine,
+    node, numa, placement, preemption, taints,
 };
 use crate::cache::Cache;
 use crate::kubectl::Kubectl;
@@ -51,6 +51,10 @@ fn scenarios() -> Vec<Scenario> {
     all.extend(placement::scenarios());
     all.extend(devices::scenarios());
     all.extend(cards::scenarios());
+    all.extend(numa::scenarios());
+    all.extend(crowd::scenarios());
+    all.extend(taints::scenarios());
+    all.extend(preemption::scenarios());
     all.extend(control_plane::scenarios());
     all.extend(faults::scenarios());
     all.extend(lifecycle::last());
