@@ -3,17 +3,21 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 /// Highest CPU number a Linux kernel can have (`NR_CPUS` is at most 8192 on x86-64).
 pub const MAX_CPU_ID: u32 = 8191;
 
 const WORD: u32 = u64::BITS;
 
+/// Words kept within the value: 512 CPUs, more than nearly every machine has. A plan makes and drops hundreds of sets; none of them then costs an allocation.
+const INLINE: usize = 8;
+
 /// Logical CPUs by the kernel's numbers; may be empty. Kept as a bit map, so that the planner's set algebra costs a few words a set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct CpuSet {
     /// Without trailing zero words, so that equal sets are equal values.
-    words: Vec<u64>,
+    words: SmallVec<[u64; INLINE]>,
 }
 
 /// A CPU list that the kernel would not have written.
@@ -23,8 +27,10 @@ pub struct CpuListError(String);
 
 impl CpuSet {
     /// No CPU.
-    pub const fn new() -> Self {
-        Self { words: Vec::new() }
+    pub fn new() -> Self {
+        Self {
+            words: SmallVec::new(),
+        }
     }
 
     /// Reads the kernel's list notation (`0-3,8`); an empty or blank text is the empty set.
@@ -103,7 +109,7 @@ impl CpuSet {
     /// The CPUs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         (0..)
-            .zip(&self.words)
+            .zip(self.words.iter())
             .flat_map(|(word, bits): (u32, &u64)| {
                 (0..WORD)
                     .filter(move |bit| bits & (1 << bit) != 0)

@@ -1,6 +1,6 @@
 //! A plan in the making: the pods with what each wants and got so far.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
 use crate::cpu_set::CpuSet;
 use crate::qos::{Level, NumaWish};
@@ -61,6 +61,8 @@ pub(super) struct Draft<'a> {
     pub(super) params: PoolParams,
     /// Oldest first, then by UID.
     pub(super) pods: Vec<Planned<'a>>,
+    /// Places in `pods`, by UID; of pods with one UID the oldest first.
+    pub(super) by_uid: Vec<usize>,
     pub(super) refused: Vec<Refusal>,
     /// Requests of services that have nothing of their own, in thousandths.
     pub(super) floating: u64,
@@ -73,14 +75,33 @@ impl<'a> Draft<'a> {
             all
         });
         let machine = Machine::new(input.topology, input.reserved, &kubelet);
-        let mut uids: BTreeMap<&str, u32> = BTreeMap::new();
-        for pod in input.pods {
-            *uids.entry(&pod.uid).or_default() += 1;
-        }
         let mut refused = Vec::new();
-        let mut pods: Vec<Planned<'a>> = Vec::with_capacity(input.pods.len());
-        for pod in input.pods {
-            let unique = !pod.uid.is_empty() && uids.get(pod.uid.as_str()) == Some(&1);
+        let mut sorted: Vec<&PoolPod> = input.pods.iter().collect();
+        sorted.sort_by(|a, b| a.uid.cmp(&b.uid).then_with(|| oldest_first(a, b)));
+        // With the place among the UIDs, and whether there is but one of it.
+        let mut by_age: Vec<(usize, bool, &PoolPod)> = Vec::with_capacity(sorted.len());
+        for same in sorted.chunk_by(|a, b| a.uid == b.uid) {
+            let unique = same.len() == 1 && same.iter().all(|pod| !pod.uid.is_empty());
+            if let (false, Some(pod)) = (unique, same.first()) {
+                refused.push(Refusal {
+                    uid: pod.uid.clone(),
+                    reason: RefusalReason::Uid,
+                    needed: 0,
+                    available: 0,
+                });
+            }
+            for pod in same {
+                by_age.push((by_age.len(), unique, *pod));
+            }
+        }
+        // Stable: pods of one age stay in the order of their UIDs.
+        by_age.sort_by(|(_, _, a), (_, _, b)| oldest_first(a, b));
+        let mut by_uid = vec![0; by_age.len()];
+        let mut pods: Vec<Planned<'a>> = Vec::with_capacity(by_age.len());
+        for (rank, unique, pod) in by_age {
+            if let Some(place) = by_uid.get_mut(rank) {
+                *place = pods.len();
+            }
             let (want, bad_name) = if unique {
                 want(pod)
             } else {
@@ -96,27 +117,11 @@ impl<'a> Draft<'a> {
                 held: held_pod(input, pod),
             });
         }
-        pods.sort_by(|a, b| {
-            age(b.pod)
-                .total_cmp(&age(a.pod))
-                .then_with(|| a.pod.uid.cmp(&b.pod.uid))
-        });
-        for uid in uids
-            .iter()
-            .filter(|(uid, count)| **count > 1 || uid.is_empty())
-            .map(|(uid, _)| *uid)
-        {
-            refused.push(Refusal {
-                uid: uid.to_owned(),
-                reason: RefusalReason::Uid,
-                needed: 0,
-                available: 0,
-            });
-        }
         let mut draft = Self {
             machine,
             params: *params,
             pods,
+            by_uid,
             refused,
             floating: 0,
         };
@@ -236,6 +241,10 @@ pub(super) fn age(pod: &PoolPod) -> f64 {
     } else {
         pod.age_seconds
     }
+}
+
+fn oldest_first(a: &PoolPod, b: &PoolPod) -> Ordering {
+    age(b).total_cmp(&age(a))
 }
 
 /// Whether a dedicated pod has its NUMA nodes to itself.

@@ -18,6 +18,7 @@ pub(super) fn finish(mut draft: Draft<'_>, shared: &Shared) -> PoolPlan {
     let mut sets = sets(&draft, shared);
     place_reclaimed(&mut draft, &sets.reclaim);
     let mut plan = PoolPlan::default();
+    let mut placed: Vec<Option<(PodCpus, PodReason)>> = Vec::with_capacity(draft.pods.len());
     let mut tallies: BTreeMap<String, (PoolKind, Tally, CpuSet)> = BTreeMap::new();
     let names: BTreeMap<&str, usize> = shared
         .sized
@@ -47,9 +48,18 @@ pub(super) fn finish(mut draft: Draft<'_>, shared: &Shared) -> PoolPlan {
             entry.1.add(pod.request, pod.usage);
             entry.2.insert_all(&cpus.cpus);
         }
-        plan.reasons.insert(pod.uid.clone(), reason);
-        plan.pods.insert(pod.uid.clone(), cpus);
+        placed.push(Some((cpus, reason)));
     }
+    // A map made of sorted entries is built as a whole; hundreds of insertions compare ten UIDs each. A UID met twice keeps its last place, as by insertion.
+    let in_order = draft.by_uid.iter().filter_map(|index| {
+        let uid = &draft.pods.get(*index)?.pod.uid;
+        Some((uid.clone(), placed.get_mut(*index)?.take()?))
+    });
+    let (pods, reasons): (Vec<_>, Vec<_>) = in_order
+        .map(|(uid, (cpus, reason))| ((uid.clone(), cpus), (uid, reason)))
+        .unzip();
+    plan.pods = pods.into_iter().collect();
+    plan.reasons = reasons.into_iter().collect();
     for (name, (kind, tally, cpus)) in tallies {
         plan.pools
             .insert(name, pool(kind, cpus, tally, PoolReason::Pods));
