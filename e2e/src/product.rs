@@ -36,6 +36,26 @@ impl Product {
         })
     }
 
+    /// The overlay with a component of `manifests/components`; `more` are further lines of the kustomization, which is written below `target`.
+    /// [`Self::apply`] takes back what it changed of objects, not the objects that it added.
+    pub fn apply_with(&self, root: &Path, component: &str, more: &str) -> Result<(), String> {
+        let folder = root.join("target/e2e-overlays").join(component);
+        let overlay = self.overlay.file_name().unwrap_or_default();
+        let text = format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
+             resources: [../../../manifests/overlays/{}]\ncomponents: [../../../manifests/components/{component}]\n{more}",
+            overlay.display()
+        );
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join("kustomization.yaml"), text))
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let folder = folder.display().to_string();
+        self.kubectl
+            .run(&["apply", "-k", &folder])
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
     /// Differences between the cluster and the manifests, as `kubectl diff` prints them; empty when there are none.
     pub fn diff(&self) -> Result<String, String> {
         let overlay = self.overlay.display().to_string();

@@ -189,6 +189,8 @@ fn the_second_scheduler_is_whole() {
     assert!(rbac.contains(&format!("resourceNames: [{lease}]")));
     let deployment = parse("components/second-scheduler/deployment.yaml");
     let pod = &deployment["spec"]["template"]["spec"];
+    // Kubernetes' server images start nothing by themselves.
+    assert_eq!(pod["containers"][0]["command"][0], "kube-scheduler");
     assert_eq!(
         pod["containers"][0]["args"][0],
         "--config=/etc/katalyst/kube-scheduler-config.yaml"

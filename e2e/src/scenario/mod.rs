@@ -21,6 +21,7 @@ mod scheduler;
 mod shapes;
 mod suite;
 mod taints;
+mod tls;
 mod world;
 
 pub use suite::{SuiteArgs, run};
