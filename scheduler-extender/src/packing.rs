@@ -43,6 +43,8 @@ struct Learning {
     arrivals: Arrivals,
     counted: Recent<()>,
     models: Vec<Arc<str>>,
+    /// Popularities changed since the policy was made.
+    anew: bool,
 }
 
 impl std::fmt::Debug for Packing {
@@ -70,6 +72,7 @@ impl Packing {
                 arrivals: Arrivals::sliding(WINDOW),
                 counted: Recent::new(COUNTED),
                 models: Vec::new(),
+                anew: false,
             }),
             epoch: AtomicU64::new(0),
             wanted: Notify::new(),
@@ -100,33 +103,45 @@ impl Packing {
             return;
         };
         if learning.arrivals.arrived(class) {
+            learning.anew = true;
+            self.wanted.notify_one();
+        } else if learning.arrivals.prices_are_old() {
             self.wanted.notify_one();
         }
     }
 
-    /// Waits until another look at what was learned is worth it.
+    /// Waits until another look at what was learned, or at what is left, is worth it.
     pub async fn worth_learning(&self) {
         self.wanted.notified().await;
     }
 
-    /// Makes the policy anew from what arrived and from the nodes there are. Takes milliseconds: not on a request.
+    /// Makes the policy anew from what arrived, where that changed, and prices what is left on the nodes. Takes milliseconds and more: not on a request.
     pub fn learn(&self, table: &Table) {
         let Some(policy) = self.policy.load_full() else {
             return;
         };
-        let (classes, capacity) = {
+        let (classes, capacity, left) = {
             let mut learning = self.learning.lock();
             let mut capacity = Capacity::default();
+            let mut left = Vec::new();
             for (_, cell) in table.iter() {
                 let state = cell.state();
+                if !state.placement.machine().cards().is_empty() {
+                    left.push(learning.state(&state.placement));
+                }
                 for card in state.placement.machine().cards() {
                     capacity.add(learning.model(&card.model), u64::from(WHOLE_CARD));
                 }
             }
-            (learning.arrivals.table(), capacity)
+            let classes = std::mem::take(&mut learning.anew).then(|| learning.arrivals.table());
+            (classes, capacity, left)
         };
-        let learned = policy.learned(&classes, &capacity);
-        self.policy.store(Some(Arc::new(learned)));
+        let learned = classes.map(|classes| policy.learned(&classes, &capacity));
+        let priced = learned.as_ref().unwrap_or(&policy).priced(&left);
+        let Some(next) = priced.or(learned) else {
+            return;
+        };
+        self.policy.store(Some(Arc::new(next)));
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -192,6 +207,7 @@ impl Learning {
             gpus.max_by_key(|request| u64::from(milli(request)) * u64::from(request.cards))?;
         Some(PodClass {
             cpu_milli: wish.cpu.get(),
+            memory_mib: 0,
             card_milli: milli(&request),
             card_memory_mib: 0,
             cards: request.cards,
@@ -199,7 +215,7 @@ impl Learning {
         })
     }
 
-    /// What is left on a node. Memory of cards is not modelled: fit has decided about it.
+    /// What is left on a node. Memory is not modelled, of cards nor of the node: fit has decided about it.
     fn state(&mut self, node: &NodePlacement) -> NodeState {
         let (machine, used) = (node.machine(), node.used());
         let free_cpu = machine

@@ -69,6 +69,11 @@ impl Arrivals {
             || n.is_multiple_of(self.renew_every.max(1))
     }
 
+    /// True when it is worth a look at what is left in the cluster: each five hundred pods. More often would throw away more than prices change in between.
+    pub const fn prices_are_old(&self) -> bool {
+        self.arrived.is_multiple_of(500)
+    }
+
     /// Pods seen.
     pub const fn count(&self) -> u64 {
         self.arrived
@@ -88,6 +93,7 @@ impl Arrivals {
                 class.card_milli,
                 class.cards,
                 class.models,
+                class.memory_mib,
                 class.card_memory_mib,
             ))
         });

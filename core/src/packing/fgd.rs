@@ -31,7 +31,7 @@ impl Fgd {
 impl PackingPolicy for Fgd {
     fn learned(&self, table: &ClassTable, _: &Capacity) -> Box<dyn PackingPolicy> {
         Box::new(Self {
-            classes: table.typical().collect(),
+            classes: table.without_memory().typical().collect(),
             rounding: self.rounding,
         })
     }

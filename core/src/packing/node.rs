@@ -87,7 +87,7 @@ impl CardSet {
 pub struct NodeState {
     /// Free CPU, milli.
     pub cpu_milli: u64,
-    /// Free memory, MiB. Decides the fit only.
+    /// Free memory, MiB.
     pub memory_mib: u64,
     /// The model of its cards. A node with cards of several models is presented as one state for each model.
     pub model: ModelId,
@@ -137,10 +137,9 @@ impl NodeState {
         self.cards().iter().map(|card| u64::from(card.milli)).sum()
     }
 
-    /// True when the pod's CPU and cards fit, and the model is accepted. The node's memory and everything else that a scheduler
-    /// checks is the caller's.
+    /// True when the pod's CPU, memory and cards fit, and the model is accepted. Everything else that a scheduler checks is the caller's.
     pub fn fits(&self, pod: &PodClass) -> bool {
-        if self.cpu_milli < pod.cpu_milli {
+        if self.cpu_milli < pod.cpu_milli || self.memory_mib < pod.memory_mib {
             return false;
         }
         if pod.cards == 0 {
@@ -170,6 +169,7 @@ impl NodeState {
     pub fn with(&self, pod: &PodClass, cards: CardSet) -> Self {
         let mut after = *self;
         after.cpu_milli = after.cpu_milli.saturating_sub(pod.cpu_milli);
+        after.memory_mib = after.memory_mib.saturating_sub(pod.memory_mib);
         after.untouched = false;
         for (position, card) in after.cards_mut().iter_mut().enumerate() {
             if cards.contains(position) {
@@ -184,7 +184,6 @@ impl NodeState {
     pub fn canonical(&self) -> Self {
         let mut state = *self;
         state.cards_mut().sort_unstable();
-        state.memory_mib = 0;
         state.untouched = false;
         state
     }

@@ -6,13 +6,12 @@ use super::models::ModelSet;
 pub const WHOLE_CARD: u16 = 1000;
 
 /// A class of pods: all pods with equal requests. Units: thousandths of a CPU, thousandths of a card, MiB.
-///
-/// The node's main memory is not part of it: it decides whether a pod fits (the caller's filter), and no published policy
-/// prices it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PodClass {
     /// CPU, milli.
     pub cpu_milli: u64,
+    /// Memory of the node, MiB. Zero when not known.
+    pub memory_mib: u64,
     /// Compute on each card, milli: 1 to 1000. Zero when it asks for no card.
     pub card_milli: u16,
     /// Memory on each card. Zero when not asked for.
@@ -28,6 +27,7 @@ impl PodClass {
     pub const fn cpu_only(cpu_milli: u64) -> Self {
         Self {
             cpu_milli,
+            memory_mib: 0,
             card_milli: 0,
             card_memory_mib: 0,
             cards: 0,
@@ -39,6 +39,7 @@ impl PodClass {
     pub const fn gpu(cpu_milli: u64, card_milli: u16, cards: u8) -> Self {
         Self {
             cpu_milli,
+            memory_mib: 0,
             card_milli,
             card_memory_mib: 0,
             cards,

@@ -84,6 +84,12 @@ pub trait PackingPolicy: Send + Sync {
     /// The policy for these popularities and this cluster.
     fn learned(&self, table: &ClassTable, capacity: &Capacity) -> Box<dyn PackingPolicy>;
 
+    /// The same policy with prices for what is left in the cluster now; what it computed for states stays. `None` when it has no such prices. Takes
+    /// milliseconds for a thousand nodes, off the request path ([`Arrivals::prices_are_old`](super::Arrivals::prices_are_old)); costs before and after are not comparable.
+    fn priced(&self, _: &[NodeState]) -> Option<Box<dyn PackingPolicy>> {
+        None
+    }
+
     /// Cost of the step from `before` to `after`, which is `before` with the pod on it.
     fn cost(
         &self,

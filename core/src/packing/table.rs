@@ -37,9 +37,33 @@ impl ClassTable {
         }
     }
 
+    /// The table of the same pods with their memory forgotten, as published policies see them.
+    #[must_use]
+    pub fn without_memory(&self) -> Self {
+        let mut merged: Vec<(PodClass, u64)> = Vec::with_capacity(self.classes.len());
+        for (class, count) in &self.classes {
+            let class = PodClass {
+                memory_mib: 0,
+                card_memory_mib: 0,
+                ..*class
+            };
+            match merged.iter_mut().find(|(known, _)| *known == class) {
+                Some((_, sum)) => *sum += count,
+                None => merged.push((class, *count)),
+            }
+        }
+        merged.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Self::new(merged)
+    }
+
     /// True before anything arrived.
     pub fn is_empty(&self) -> bool {
         self.total == 0
+    }
+
+    /// Pods counted.
+    pub const fn pods(&self) -> u64 {
+        self.total
     }
 
     /// Every class with its popularity; these sum to one.
@@ -117,6 +141,18 @@ mod tests {
         assert_eq!(typical.len(), 2);
         assert!((typical[0].1 - 90.0 / 96.0).abs() < 1e-12);
         assert!((table.all().map(|(_, p)| p).sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn pods_that_differ_in_memory_alone_are_one_class_to_published_policies() {
+        let class = PodClass::cpu_only(1);
+        let other = PodClass {
+            memory_mib: 7,
+            ..class
+        };
+        let table = ClassTable::new(vec![(PodClass::cpu_only(2), 3), (class, 2), (other, 2)]);
+        let merged = ClassTable::new(vec![(class, 4), (PodClass::cpu_only(2), 3)]);
+        assert_eq!(table.without_memory(), merged);
     }
 
     #[test]

@@ -63,22 +63,12 @@ impl Chooser {
         &mut self,
         cluster: &mut Cluster,
         pod: Numbered,
-        memory_mib: u64,
         policy: &dyn PackingPolicy,
     ) -> Option<(usize, Placement)> {
-        let room = |cluster: &Cluster, node: usize| {
-            cluster
-                .nodes()
-                .get(node)
-                .is_some_and(|state| state.memory_mib >= memory_mib)
-        };
         match self {
             Self::LowestRank(by_rank) => {
                 let mut best: Option<(usize, Placement)> = None;
                 for node in by_rank.iter().copied() {
-                    if !room(cluster, node) {
-                        continue;
-                    }
                     if let Some(placement) = cluster.place(node, pod, policy)
                         && best.is_none_or(|(_, best)| placement.cost < best.cost)
                     {
@@ -105,9 +95,6 @@ impl Chooser {
                         break;
                     }
                     looked_at += 1;
-                    if !room(cluster, node) {
-                        continue;
-                    }
                     if let Some(placement) = cluster.place(node, pod, policy) {
                         found.push((node, placement));
                     }

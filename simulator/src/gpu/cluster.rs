@@ -82,25 +82,15 @@ impl Cluster {
     }
 
     /// Puts a pod on a node.
-    pub fn bind(&mut self, node: usize, class: &PodClass, memory_mib: u64, cards: CardSet) {
-        self.change(node, |state| {
-            *state = state.with(class, cards);
-            state.memory_mib -= memory_mib;
-        });
+    pub fn bind(&mut self, node: usize, class: &PodClass, cards: CardSet) {
+        self.change(node, |state| *state = state.with(class, cards));
     }
 
     /// Takes a pod off it. `alone` when it was the last.
-    pub fn release(
-        &mut self,
-        node: usize,
-        class: &PodClass,
-        memory_mib: u64,
-        cards: CardSet,
-        alone: bool,
-    ) {
+    pub fn release(&mut self, node: usize, class: &PodClass, cards: CardSet, alone: bool) {
         self.change(node, |state| {
             state.cpu_milli += class.cpu_milli;
-            state.memory_mib += memory_mib;
+            state.memory_mib += class.memory_mib;
             state.untouched = alone;
             for (position, card) in state.cards_mut().iter_mut().enumerate() {
                 if cards.contains(position) {

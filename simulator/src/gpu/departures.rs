@@ -165,7 +165,7 @@ impl World<'_> {
             return;
         };
         self.tick(now);
-        self.cluster.bind(node, &pod.class, pod.memory_mib, chosen);
+        self.cluster.bind(node, &pod.class, chosen);
         if let Some(count) = self.on_node.get_mut(node) {
             *count += 1;
         }
@@ -205,8 +205,7 @@ impl World<'_> {
         let count = self.on_node.get_mut(node)?;
         *count -= 1;
         let alone = *count == 0;
-        self.cluster
-            .release(node, &pod.class, pod.memory_mib, cards(chosen), alone);
+        self.cluster.release(node, &pod.class, cards(chosen), alone);
         self.used -= pod.class.gpu_milli();
         Some((now, node))
     }
@@ -265,16 +264,18 @@ pub fn live(
         ) else {
             continue;
         };
-        if learned.arrived(pod.class) {
+        let anew = learned.arrived(pod.class);
+        if anew {
             policy = policy.learned(&learned.table(), &capacity);
             world.cluster.forget();
         }
-        let chosen = chooser.choose(
-            &mut world.cluster,
-            *numbered,
-            pod.memory_mib,
-            policy.as_ref(),
-        );
+        if (anew || learned.prices_are_old())
+            && let Some(priced) = policy.priced(world.cluster.nodes())
+        {
+            policy = priced;
+            world.cluster.forget();
+        }
+        let chosen = chooser.choose(&mut world.cluster, *numbered, policy.as_ref());
         match chosen {
             Some((node, placement)) => world.start(arrival, node, placement.cards, arrival.at),
             None => queue.push_back(arrival),
@@ -300,7 +301,7 @@ fn place_on(
 ) -> Option<CardSet> {
     let pod = world.setting.pods.get(arrival.pod)?;
     let state = world.cluster.nodes().get(node)?;
-    if state.memory_mib < pod.memory_mib || !state.fits(&pod.class) {
+    if !state.fits(&pod.class) {
         return None;
     }
     let numbered = *world.setting.classes.get(arrival.pod)?;

@@ -89,14 +89,21 @@ pub fn fill(
         else {
             continue;
         };
-        if let Learning::Online(arrivals) = &mut learning
-            && arrivals.arrived(pod.class)
-        {
-            policy = policy.learned(&arrivals.table(), &capacity);
-            cluster.forget();
+        if let Learning::Online(arrivals) = &mut learning {
+            let anew = arrivals.arrived(pod.class);
+            if anew {
+                policy = policy.learned(&arrivals.table(), &capacity);
+                cluster.forget();
+            }
+            if (anew || arrivals.prices_are_old())
+                && let Some(priced) = policy.priced(cluster.nodes())
+            {
+                policy = priced;
+                cluster.forget();
+            }
         }
         arrived += pod.class.gpu_milli();
-        let chosen = chooser.choose(&mut cluster, *numbered, pod.memory_mib, policy.as_ref());
+        let chosen = chooser.choose(&mut cluster, *numbered, policy.as_ref());
         if let Some((node, placement)) = chosen {
             let part = |cluster: &Cluster| {
                 cluster
@@ -105,7 +112,7 @@ pub fn fill(
                     .map_or(0.0, |state| fragment::expected(state, &typical))
             };
             let before = part(&cluster);
-            cluster.bind(node, &pod.class, pod.memory_mib, placement.cards);
+            cluster.bind(node, &pod.class, placement.cards);
             fragmented += part(&cluster) - before;
             run.used += pod.class.gpu_milli();
             run.cpu += pod.class.cpu_milli;

@@ -57,8 +57,6 @@ pub struct TracePod {
     pub name: String,
     /// What it asks for.
     pub class: PodClass,
-    /// Memory of the node, MiB.
-    pub memory_mib: u64,
     /// Its selector as written; equal selectors written differently are different classes to the benchmark.
     pub selector: String,
     /// When it came and went, seconds; `None` when the file does not say.
@@ -268,6 +266,7 @@ pub fn pods(path: &Path, models: &mut Models) -> Result<(Vec<TracePod>, Vec<BadR
             name: row.text("name").unwrap_or_default().to_owned(),
             class: PodClass {
                 cpu_milli: row.number("cpu_milli")?,
+                memory_mib: row.number("memory_mib")?,
                 card_milli: if cards == 0 {
                     0
                 } else {
@@ -277,7 +276,6 @@ pub fn pods(path: &Path, models: &mut Models) -> Result<(Vec<TracePod>, Vec<BadR
                 cards,
                 models,
             },
-            memory_mib: row.number("memory_mib")?,
             selector: selector.to_owned(),
             lifetime,
         })

@@ -76,7 +76,11 @@ impl Workload {
 pub fn oracle(pods: &[TracePod]) -> ClassTable {
     let mut counts: HashMap<(PodClass, &str), u64> = HashMap::new();
     for pod in pods {
-        *counts.entry((pod.class, &pod.selector)).or_default() += 1;
+        let class = PodClass {
+            memory_mib: 0,
+            ..pod.class
+        };
+        *counts.entry((class, &pod.selector)).or_default() += 1;
     }
     let mut classes: Vec<_> = counts.into_iter().collect();
     classes.sort_unstable_by_key(|((class, selector), count)| {

@@ -6,23 +6,28 @@
 //! ```text
 //! W(after) - W(before)
 //!   + 0.1 [Fm(after) - Fm(before)]     whole cards kept together for pods of several cards
+//!   - price [U(after) - U(before)]     CPU that CPU-only pods could use, as far as it is scarce
 //!   + 0.5 scarcity(model) milli        models that pods insist on are left to them
 //!   + 40  when nothing runs on the node yet
 //! ```
 //!
-//! in thousandths of a card. Fm is FGD's fragmentation for classes of two cards and more, each weighted with its share of the demand. All nodes meet the
-//! same sequences: differences between nodes are then differences between states, not luck. Where FGD sees one pod ahead, W sees as far as the node
-//! will be filled. Its values are nearly continuous, so equal scores are rare and a scheduler's random choice among them does no harm.
+//! in thousandths of a card. Fm is FGD's fragmentation for classes of two cards and more, each weighted with its share of the demand; U is what walks leave
+//! ([`room`]). Its price, and the scarcity of models, follow what is left in the cluster ([`PackingPolicy::priced`]); W, Fm and U are properties of a state and
+//! are kept. All nodes meet the same sequences: differences between nodes are then differences between states, not luck. Where FGD sees one pod ahead, W sees
+//! as far as the node will be filled. Its values are nearly continuous, so equal scores are rare and a scheduler's random choice among them does no harm.
 //!
 //! Constants are from a sweep over recorded arrivals (`docs/packing.md`). Fails: with few sequences (64 and less) the noise eats the gain; where CPU
 //! runs out before cards, more compute is placed at the price of CPU-only pods.
 
+mod card;
+mod room;
 mod sequences;
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use self::sequences::Sequences;
+use self::room::{CLASSES, Room, Usable};
+use self::sequences::{Outlook, Sequences};
 use super::demand::Scarcity;
 use super::fragment::expected;
 use super::node::NodeState;
@@ -45,8 +50,7 @@ pub struct Params {
     pub several: f64,
     /// Weight of the model's scarcity.
     pub scarcity: f64,
-    /// Price of the room for one CPU-only pod: what a placement takes from the number of them that the node could still hold, in the mean over CPU-only
-    /// classes by popularity.
+    /// Price of a core that CPU-only pods could use, where they find no room elsewhere.
     pub room: f64,
     /// Price of a node on which nothing runs.
     pub untouched: f64,
@@ -58,6 +62,9 @@ pub struct Params {
     pub seed: u64,
 }
 
+/// Pods that count as coming at least, of those that the popularity was learned from.
+const COMING: f64 = 0.3;
+
 impl Default for Params {
     fn default() -> Self {
         Self {
@@ -67,7 +74,7 @@ impl Default for Params {
             cpu_only: 0.2,
             several: 0.1,
             scarcity: 0.5,
-            room: 0.0,
+            room: 14.0,
             untouched: 40.0,
             estimate: 16,
             kept: 200_000,
@@ -77,14 +84,16 @@ impl Default for Params {
 }
 
 /// The policy, what it learned and what it computed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Rollout {
     params: Params,
-    sequences: Sequences,
-    several: Vec<(PodClass, f64)>,
-    cpu_only: Vec<(PodClass, f64)>,
+    table: ClassTable,
+    sequences: Arc<Sequences>,
+    several: Arc<[(PodClass, f64)]>,
     scarcity: Scarcity,
-    values: RwLock<HashMap<NodeState, f64>>,
+    /// Of a thousandth of a core, by class of the room.
+    room: [f64; CLASSES],
+    kept: Arc<RwLock<HashMap<NodeState, Outlook, foldhash::fast::RandomState>>>,
 }
 
 impl Rollout {
@@ -96,25 +105,17 @@ impl Rollout {
         }
     }
 
-    /// Number of CPU-only pods that would still find room, in the mean over their classes.
-    fn room(&self, cpu_milli: u64) -> f64 {
-        self.cpu_only
-            .iter()
-            .map(|(class, weight)| weight * (cpu_milli / class.cpu_milli.max(1)) as f64)
-            .sum()
-    }
-
-    /// Compute expected to stay idle, plus the fragmentation for several cards.
-    fn value(&self, node: &NodeState, budget: &mut Budget) -> f64 {
+    /// What becomes of a node; `left` includes the fragmentation for several cards.
+    fn outlook(&self, node: &NodeState, budget: &mut Budget) -> Outlook {
         let key = node.canonical();
         let kept = self
-            .values
+            .kept
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&key)
             .copied();
-        if let Some(value) = kept {
-            return value;
+        if let Some(outlook) = kept {
+            return outlook;
         }
         let full = budget.take();
         let sequences = if full {
@@ -122,17 +123,53 @@ impl Rollout {
         } else {
             self.params.estimate
         };
-        let value = self.sequences.left(&key, self.params.factor, sequences)
-            + self.params.several * expected(&key, &self.several)
-            - self.params.room * self.room(node.cpu_milli);
+        let mut outlook = self.sequences.outlook(&key, sequences);
+        outlook.left += self.params.several * expected(&key, &self.several);
         if full {
-            let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
-            if values.len() >= self.params.kept {
-                values.clear();
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= self.params.kept {
+                kept.clear();
             }
-            values.insert(key, value);
+            kept.insert(key, outlook);
         }
-        value
+        outlook
+    }
+
+    /// Compute expected to stay idle, less what CPU-only pods could use at its price.
+    fn value(&self, node: &NodeState, budget: &mut Budget) -> f64 {
+        let outlook = self.outlook(node, budget);
+        let room: f64 = self
+            .room
+            .iter()
+            .zip(outlook.usable)
+            .map(|(price, usable)| price * f64::from(usable))
+            .sum();
+        outlook.left - room
+    }
+
+    /// Prices of room, by class, for what is usable on all nodes together and idle on their cards.
+    fn prices(&self, usable: &Usable, idle_milli: u64) -> [f64; CLASSES] {
+        let asked: f64 = self
+            .table
+            .all()
+            .map(|(class, p)| p * class.gpu_milli() as f64)
+            .sum();
+        // Pods that come until the idle cards have been asked for, and some more: cards that stay idle are no reason to fail other pods.
+        let coming = (idle_milli as f64 / asked.max(1.0)).max(COMING * self.table.pods() as f64);
+        let classes = self.sequences.room().classes();
+        let all: f64 = self
+            .table
+            .all()
+            .filter(|(class, _)| class.cards == 0)
+            .map(|(_, p)| p)
+            .sum();
+        let mut prices = [0.0; CLASSES];
+        for ((price, (class, p)), usable) in prices.iter_mut().zip(classes).zip(usable) {
+            let wanted = p * coming * class.cpu_milli as f64;
+            let scarce = (wanted / f64::from(usable.max(1.0))).min(1.0);
+            *price = self.params.room / 1000.0 * p / all * scarce;
+        }
+        prices
     }
 }
 
@@ -157,29 +194,39 @@ impl PackingPolicy for Rollout {
             .filter(|(class, _)| class.cards >= 2 && demand > 0.0)
             .map(|(class, p)| (class, p * f64::from(class.cards) / demand))
             .collect();
-        let cpu_only_share: f64 = table
-            .all()
-            .filter(|(class, _)| class.cards == 0)
-            .map(|(_, p)| p)
-            .sum();
-        let cpu_only = table
-            .all()
-            .filter(|(class, _)| class.cards == 0)
-            .map(|(class, p)| (class, p / cpu_only_share))
-            .collect();
         Box::new(Self {
             params: self.params,
-            cpu_only,
-            sequences: Sequences::draw(
+            table: table.clone(),
+            sequences: Arc::new(Sequences::draw(
                 &drawn,
                 self.params.sequences,
                 self.params.length,
                 self.params.seed,
-            ),
+                self.params.factor,
+                Room::new(table.all()),
+            )),
             several,
             scarcity: Scarcity::new(table, capacity),
-            values: RwLock::default(),
+            room: [0.0; CLASSES],
+            kept: Arc::default(),
         })
+    }
+
+    fn priced(&self, nodes: &[NodeState]) -> Option<Box<dyn PackingPolicy>> {
+        let mut idle = Capacity::default();
+        let mut usable = Usable::default();
+        for node in nodes {
+            idle.add(node.model, node.idle_milli());
+            let outlook = self.outlook(node, &mut Budget::unlimited());
+            for (sum, usable) in usable.iter_mut().zip(outlook.usable) {
+                *sum += usable;
+            }
+        }
+        Some(Box::new(Self {
+            scarcity: Scarcity::new(&self.table, &idle),
+            room: self.prices(&usable, idle.total()),
+            ..self.clone()
+        }))
     }
 
     fn cost(

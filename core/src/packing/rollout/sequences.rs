@@ -1,12 +1,14 @@
 //! Futures: sequences of pods that may arrive at a node, drawn once for all nodes and states.
 
+use super::card::CardWaste;
+use super::room::{Room, Usable};
 use crate::packing::draw::Draw;
 use crate::packing::models::ModelId;
 use crate::packing::node::NodeState;
 use crate::packing::node::{Card, MAX_CARDS};
 use crate::packing::pod::PodClass;
 
-/// What the walks need to know of a class, packed for the cache.
+/// What the walks need to know of a class.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     class: PodClass,
@@ -17,7 +19,35 @@ struct Step {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sequences {
     steps: Vec<Step>,
-    sequences: Vec<Vec<u16>>,
+    drawn: Vec<Vec<u16>>,
+    waste: CardWaste,
+    room: Room,
+    factor: u32,
+}
+
+/// What becomes of a node in the mean over the sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Outlook {
+    /// Compute that stays idle, milli.
+    pub(super) left: f64,
+    /// CPU that CPU-only pods used, or could use of what is left, milli, by class of the room.
+    pub(super) usable: Usable,
+}
+
+/// The least that any class with cards asks for.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    cpu_milli: u64,
+    memory_mib: u64,
+    card_milli: u16,
+}
+
+/// Where a walk ends.
+struct End {
+    left: u64,
+    cpu_milli: u64,
+    memory_mib: u64,
+    cpu_only: u64,
 }
 
 impl Sequences {
@@ -28,10 +58,15 @@ impl Sequences {
         count: usize,
         length: usize,
         seed: u64,
+        factor: u32,
+        room: Room,
     ) -> Self {
         let total: f64 = classes.iter().map(|(_, weight)| weight).sum();
         if total <= 0.0 || total.is_nan() {
-            return Self::default();
+            return Self {
+                room,
+                ..Self::default()
+            };
         }
         let mut cumulated = Vec::with_capacity(classes.len());
         let mut sum = 0.0;
@@ -60,52 +95,78 @@ impl Sequences {
                     offered: class.gpu_milli() as u32,
                 })
                 .collect(),
-            sequences,
+            drawn: sequences,
+            waste: CardWaste::new(classes, factor),
+            room,
+            factor,
         }
     }
 
-    /// The least CPU and compute that any class with cards asks for on this model; `None` when none accepts it.
-    fn least(&self, model: ModelId) -> Option<(u64, u16)> {
+    /// Classes whose room is looked at.
+    pub(super) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// The least that any class with cards asks for on this model; `None` when none accepts it.
+    fn least(&self, model: ModelId) -> Option<Least> {
         self.steps
             .iter()
             .map(|step| &step.class)
             .filter(|class| class.cards > 0 && class.models.contains(model))
-            .map(|class| (class.cpu_milli, class.card_milli))
-            .reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
+            .map(|class| Least {
+                cpu_milli: class.cpu_milli,
+                memory_mib: class.memory_mib,
+                card_milli: class.card_milli,
+            })
+            .reduce(|a, b| Least {
+                cpu_milli: a.cpu_milli.min(b.cpu_milli),
+                memory_mib: a.memory_mib.min(b.memory_mib),
+                card_milli: a.card_milli.min(b.card_milli),
+            })
     }
 
-    /// Idle compute that is left, in the mean over the first `count` sequences, when each has offered the node `factor` times what was idle. Milli.
+    /// What becomes of the node, in the mean over the first `count` sequences, when each has offered it `factor` times what was idle.
     ///
-    /// A pod that fits is taken: one card from the tightest that holds it, several from the tightest of those. A pod that does not
+    /// A pod that fits is taken: one card where the card's own waste grows least, several from the tightest that hold it. A pod that does not
     /// fit goes elsewhere, but has been offered.
-    pub(super) fn left(&self, node: &NodeState, factor: u32, count: usize) -> f64 {
+    pub(super) fn outlook(&self, node: &NodeState, count: usize) -> Outlook {
         let idle = node.idle_milli();
-        if idle == 0 {
-            return 0.0;
-        }
-        let Some(least) = self.least(node.model) else {
-            return idle as f64;
+        let least = (idle > 0).then(|| self.least(node.model)).flatten();
+        let walked = self.drawn.get(..count).unwrap_or(&self.drawn);
+        let mut outlook = Outlook::default();
+        let (Some(least), false) = (least, walked.is_empty()) else {
+            // Nothing will be taken.
+            outlook.left = idle as f64;
+            self.room
+                .add(&mut outlook.usable, node.cpu_milli, node.memory_mib, 0);
+            return outlook;
         };
-        let limit = idle as u32 * factor;
-        let walked = self.sequences.iter().take(count);
-        let count = walked.len();
-        let sum: u64 = walked
-            .map(|sequence| self.walk(node, sequence, idle, limit, least))
-            .sum();
-        if count == 0 {
-            return idle as f64;
+        let limit = idle as u32 * self.factor;
+        let mut left = 0;
+        for sequence in walked {
+            let end = self.walk(node, sequence, idle, limit, least);
+            left += end.left;
+            self.room.add(
+                &mut outlook.usable,
+                end.cpu_milli,
+                end.memory_mib,
+                end.cpu_only,
+            );
         }
-        sum as f64 / count as f64
+        outlook.left = left as f64 / walked.len() as f64;
+        for usable in &mut outlook.usable {
+            *usable /= walked.len() as f32;
+        }
+        outlook
     }
 
-    fn walk(
-        &self,
-        node: &NodeState,
-        sequence: &[u16],
-        idle: u64,
-        limit: u32,
-        least: (u64, u16),
-    ) -> u64 {
+    fn walk(&self, node: &NodeState, sequence: &[u16], idle: u64, limit: u32, least: Least) -> End {
+        let mut end = End {
+            left: idle,
+            cpu_milli: node.cpu_milli,
+            memory_mib: node.memory_mib,
+            cpu_only: 0,
+        };
         let mut storage = [Card::default(); MAX_CARDS];
         let mut number = 0;
         for (slot, card) in storage.iter_mut().zip(node.cards()) {
@@ -113,10 +174,8 @@ impl Sequences {
             number += 1;
         }
         let Some(cards) = storage.get_mut(..number) else {
-            return idle;
+            return end;
         };
-        let mut cpu = node.cpu_milli;
-        let mut left = idle;
         let mut widest = cards.iter().map(|card| card.milli).max().unwrap_or(0);
         let mut offered = 0;
         for index in sequence {
@@ -125,34 +184,63 @@ impl Sequences {
             };
             offered += step.offered;
             let class = &step.class;
-            if class.cpu_milli <= cpu && class.card_milli <= widest {
-                if class.cards == 0 {
-                    cpu -= class.cpu_milli;
-                    if cpu < least.0 {
-                        return left;
+            if class.cpu_milli <= end.cpu_milli
+                && class.memory_mib <= end.memory_mib
+                && class.card_milli <= widest
+            {
+                let taken = match class.cards {
+                    0 => {
+                        end.cpu_only += class.cpu_milli;
+                        true
                     }
-                } else if class.models.contains(node.model) && take(cards, class) {
-                    cpu -= class.cpu_milli;
-                    left -= class.gpu_milli();
+                    _ if !class.models.contains(node.model) => false,
+                    1 => self.take_one(cards, class),
+                    _ => take_several(cards, class),
+                };
+                if taken {
+                    end.cpu_milli -= class.cpu_milli;
+                    end.memory_mib -= class.memory_mib;
+                    end.left -= class.gpu_milli();
                     widest = cards.iter().map(|card| card.milli).max().unwrap_or(0);
                     // Nothing that could come would be taken any more.
-                    if cpu < least.0 || widest < least.1 {
-                        return left;
+                    if end.cpu_milli < least.cpu_milli
+                        || end.memory_mib < least.memory_mib
+                        || widest < least.card_milli
+                    {
+                        return end;
                     }
                 }
             }
             if offered >= limit {
-                return left;
+                return end;
             }
         }
-        left
+        end
+    }
+
+    /// Takes a part of the card whose waste grows least, of equal ones the tightest; changes nothing and says false when none fits.
+    fn take_one(&self, cards: &mut [Card], class: &PodClass) -> bool {
+        let best = cards
+            .iter_mut()
+            .filter(|card| card.fits(class))
+            .map(|card| {
+                let growth = self.waste.growth(card.milli, card.without(class).milli);
+                (growth, card)
+            })
+            .min_by(|(a, card), (b, other)| a.total_cmp(b).then_with(|| card.cmp(other)));
+        if let Some((_, card)) = best {
+            *card = card.without(class);
+            true
+        } else {
+            false
+        }
     }
 }
 
 /// Takes a class's cards, tightest first; changes nothing and says false when too few fit.
-fn take(cards: &mut [Card], class: &PodClass) -> bool {
+fn take_several(cards: &mut [Card], class: &PodClass) -> bool {
     let wanted = usize::from(class.cards);
-    if wanted > 1 && cards.iter().filter(|card| card.fits(class)).count() < wanted {
+    if cards.iter().filter(|card| card.fits(class)).count() < wanted {
         return false;
     }
     // A card that was taken is marked by its position, because what is left of it may fit again.
@@ -198,10 +286,10 @@ mod tests {
             (PodClass::gpu(1, 500, 1), 0.25),
             (PodClass::gpu(1, 1000, 1), 0.75),
         ];
-        let drawn = Sequences::draw(&classes, 64, 50, 7);
+        let drawn = Sequences::draw(&classes, 64, 50, 7, 12, Room::default());
         for position in 0..50 {
             let first = drawn
-                .sequences
+                .drawn
                 .iter()
                 .filter(|sequence| sequence[position] == 0)
                 .count();
@@ -211,22 +299,36 @@ mod tests {
 
     #[test]
     fn a_remainder_that_nobody_asks_for_is_left() {
-        let drawn = Sequences::draw(&[(PodClass::gpu(1000, 400, 1), 1.0)], 8, 100, 1);
-        assert!((drawn.left(&node(64_000, &[1000, 1000]), 12, 8) - 400.0).abs() < 1e-9);
+        let drawn = Sequences::draw(
+            &[(PodClass::gpu(1000, 400, 1), 1.0)],
+            8,
+            100,
+            1,
+            12,
+            Room::default(),
+        );
+        assert!((drawn.outlook(&node(64_000, &[1000, 1000]), 8).left - 400.0).abs() < 1e-9);
         // One more than CPU allows stays wholly idle.
-        assert!((drawn.left(&node(3000, &[1000, 1000]), 12, 8) - 800.0).abs() < 1e-9);
-        assert!((drawn.left(&node(64_000, &[300]), 12, 8) - 300.0).abs() < 1e-9);
+        assert!((drawn.outlook(&node(3000, &[1000, 1000]), 8).left - 800.0).abs() < 1e-9);
+        assert!((drawn.outlook(&node(64_000, &[300]), 8).left - 300.0).abs() < 1e-9);
     }
 
     #[test]
     fn several_cards_are_distinct() {
-        let drawn = Sequences::draw(&[(PodClass::gpu(1000, 500, 2), 1.0)], 4, 100, 1);
-        assert!((drawn.left(&node(64_000, &[1000, 0]), 12, 4) - 1000.0).abs() < 1e-9);
-        assert!(drawn.left(&node(64_000, &[1000, 1000]), 12, 4) < 1e-9);
+        let drawn = Sequences::draw(
+            &[(PodClass::gpu(1000, 500, 2), 1.0)],
+            4,
+            100,
+            1,
+            12,
+            Room::default(),
+        );
+        assert!((drawn.outlook(&node(64_000, &[1000, 0]), 4).left - 1000.0).abs() < 1e-9);
+        assert!(drawn.outlook(&node(64_000, &[1000, 1000]), 4).left < 1e-9);
     }
 
     #[test]
     fn nothing_known_means_all_is_left() {
-        assert!((Sequences::default().left(&node(1, &[700]), 12, 8) - 700.0).abs() < 1e-9);
+        assert!((Sequences::default().outlook(&node(1, &[700]), 8).left - 700.0).abs() < 1e-9);
     }
 }

@@ -78,6 +78,33 @@ fn a_request_out_of_budget_gets_an_estimate_of_the_same_quantity() {
     assert!((estimate.cost - exact.cost).abs() < 200.0);
 }
 
+#[test]
+fn room_for_cpu_only_pods_has_a_price_where_it_is_scarce_only() {
+    let policy = learned(&[
+        (PodClass::gpu(2000, 500, 1), 1),
+        (PodClass::cpu_only(32_000), 1),
+    ]);
+    let pod = PodClass::gpu(2000, 500, 1);
+    // The last node with room for the large pod, and one without; else equal.
+    let (with, without) = (node(34_000, &[500, 500]), node(30_000, &[500, 500]));
+    let extra = |policy: &dyn PackingPolicy| {
+        let cost = |node| {
+            policy
+                .place(&pod, node, &mut Budget::unlimited())
+                .unwrap()
+                .cost
+        };
+        cost(&node(33_000, &[500, 0])) - cost(&without)
+    };
+    let base = extra(policy.as_ref());
+    let scarce = policy.priced(&[with, without]).unwrap();
+    assert!(extra(scarce.as_ref()) > base + 1.0);
+    let mut plenty = vec![without; 2];
+    plenty.extend(vec![node(1_000_000, &[0]); 1000]);
+    let plenty = policy.priced(&plenty).unwrap();
+    assert!(extra(plenty.as_ref()) < extra(scarce.as_ref()) / 2.0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
