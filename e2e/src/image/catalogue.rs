@@ -104,7 +104,7 @@ pub fn build_products(
     for product in PRODUCTS {
         let program = binaries.join(product.program);
         if program.is_file() {
-            let spec = product_image(product, &program)?;
+            let spec = program_image(product.image, &program)?;
             written.push(write(&spec, &folder.join(product.archive))?);
         } else {
             absent.push(product.program);
@@ -127,12 +127,13 @@ pub fn archives(cache: &Cache) -> Vec<PathBuf> {
 }
 
 /// An image with one static program, and the few files that a program expects around it.
-fn product_image(product: &Product, program: &Path) -> Result<ImageSpec, ImageError> {
+pub fn program_image(image: &str, program: &Path) -> Result<ImageSpec, ImageError> {
     refuse_dynamic(program)?;
-    let inside = format!("usr/bin/{}", product.program);
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let inside = format!("usr/bin/{name}");
     Ok(ImageSpec {
         entrypoint: vec![format!("/{inside}")],
-        ..ImageSpec::new(product.image)
+        ..ImageSpec::new(image)
     }
     .with(ImageFile::bytes(
         "etc/passwd",

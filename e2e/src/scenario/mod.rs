@@ -18,6 +18,7 @@ mod placement;
 mod pods;
 mod preemption;
 mod scheduler;
+mod second_scheduler;
 mod shapes;
 mod suite;
 mod taints;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     Scenario, Verdict, World, cards, control_plane, crowd, devices, faults, lifecycle, machine,
-    node, numa, placement, preemption, taints, tls,
+    node, numa, placement, preemption, second_scheduler, taints, tls,
 };
 use crate::cache::Cache;
 use crate::kubectl::Kubectl;
@@ -56,6 +56,7 @@ fn scenarios() -> Vec<Scenario> {
     all.extend(taints::scenarios());
     all.extend(preemption::scenarios());
     all.extend(tls::scenarios());
+    all.extend(second_scheduler::scenarios());
     all.extend(control_plane::scenarios());
     all.extend(faults::scenarios());
     all.extend(lifecycle::last());

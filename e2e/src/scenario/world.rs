@@ -147,13 +147,18 @@ impl World {
 
     /// Breaks or mends a part of our own cluster: the words of `katalyst-e2e cluster fault`.
     pub fn fault(&self, words: &[&str]) -> Result<String, String> {
+        self.cluster(&[&["fault"], words].concat())
+    }
+
+    /// Does something with our own cluster: the words of `katalyst-e2e cluster`.
+    pub fn cluster(&self, words: &[&str]) -> Result<String, String> {
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
         let name = self
             .breakable
             .as_deref()
             .ok_or("this cluster is not ours to break")?;
         let output = Command::new(program)
-            .args(["cluster", "--name", name, "fault"])
+            .args(["cluster", "--name", name])
             .args(words)
             .output()
             .map_err(|e| e.to_string())?;
@@ -165,7 +170,7 @@ impl World {
         if output.status.success() {
             Ok(text)
         } else {
-            Err(format!("cluster fault {}: {text}", words.join(" ")))
+            Err(format!("cluster {}: {text}", words.join(" ")))
         }
     }
 
