@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use katalyst_core::{pools::PoolParams, qos::Level, units::Bytes};
 use katalyst_node_agent::{
-    hold::{Records, restore_all},
+    hold::{Knob, Records, restore_all},
     metrics::AgentMetrics,
     pools::{Pools, PoolsConfig, PoolsView},
     rebind::{RebindConfig, RebindPods},
@@ -114,12 +114,8 @@ fn a_batch_pod_leaves_a_hot_node_and_comes_back_when_it_is_cool() {
         drop(reflex);
         let (records, _) = Records::load(&node.state_dir()).unwrap();
         assert!(
-            records
-                .groups()
-                .values()
-                .all(|of| of.old.keys().all(|knob| !knob.moves_pages())),
-            "{layout:?}: {:?}",
-            records.groups()
+            records.pods_with(Knob::moves_pages).is_empty(),
+            "{layout:?}: {records:?}"
         );
     }
 }

@@ -364,7 +364,7 @@ impl Executor {
             let inside = setting
                 .group
                 .parent()
-                .is_some_and(|parent| self.records.groups().contains_key(parent));
+                .is_some_and(|parent| self.records.contains(parent));
             if inside { &mut inner } else { &mut own }.push(setting);
         }
         for setting in inner {
