@@ -2,15 +2,18 @@
 //!
 //! The policy learns from the pods that are asked about: each counts once. When what it knows is worth a new look, another policy is
 //! made of it away from the request ([`Packing::learn`]), and every cost is computed anew from then on. Costs that are known are kept
-//! with the node's verdict, so a question computes only what changed; and never more than [`BUDGET`] values for one node.
+//! with the node's verdict. A value of the rollout policy takes tens of microseconds, a glance at all nodes of a cluster would take seconds:
+//! where a cost is not known it is guessed first, by what best fit would say, and computed only for the few nodes that a question would otherwise
+//! choose by guess ([`Ranking`]).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use katalyst_core::packing::{
-    Arrivals, Budget, Capacity, Card, CardSet, ModelId, ModelSet, NodeState, PackingPolicy,
-    PodClass, PolicyName, WHOLE_CARD,
+    Arrivals, BestFit, Budget, Capacity, Card, CardSet, ModelId, ModelSet, NodeState,
+    PackingPolicy, PodClass, PolicyName, WHOLE_CARD,
 };
 use katalyst_core::placement::request::{CardAmount, CardSelector, GpuRequest};
 use katalyst_core::placement::{NodePlacement, Placement, PodRequest as Wish};
@@ -21,8 +24,8 @@ use crate::ledger::Table;
 use crate::recent::Recent;
 use crate::request::Uid;
 
-/// Values that one node may cost on a request; beyond it the policy estimates.
-const BUDGET: u32 = 16;
+/// Values that one node may take: with the pod and without it.
+const VALUES: u32 = 2;
 /// Pods that are remembered as counted.
 const COUNTED: usize = 20_000;
 /// Pods that popularity is learned from.
@@ -126,8 +129,8 @@ impl Packing {
             let mut left = Vec::new();
             for (_, cell) in table.iter() {
                 let state = cell.state();
-                if !state.placement.machine().cards().is_empty() {
-                    left.push(learning.state(&state.placement));
+                if let Some(card) = state.placement.machine().cards().first() {
+                    left.push(self::state(&state.placement, learning.model(&card.model)));
                 }
                 for card in state.placement.machine().cards() {
                     capacity.add(learning.model(&card.model), u64::from(WHOLE_CARD));
@@ -145,14 +148,65 @@ impl Packing {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Cost of a placement that was found on the node; the lower the better. `None` where no policy ranks, or the pod asks for no GPU.
-    pub fn cost(&self, node: &NodePlacement, wish: &Wish, placement: &Placement) -> Option<f64> {
+    /// Ranks for one request; `None` where no policy ranks, or the pod asks for no GPU.
+    ///
+    /// Read the [epoch](Self::epoch) before: costs of a newer policy may be taken for those of an older one, which go soon, and never the other way.
+    pub fn ranking(&self, wish: &Wish) -> Option<Ranking<'_>> {
+        if !wish.wants_devices() {
+            return None;
+        }
         let policy = self.policy.load_full()?;
-        let (class, before) = {
-            let mut learning = self.learning.lock();
-            let class = learning.class(wish)?;
-            (class, learning.state(node))
-        };
+        Some(Ranking {
+            packing: self,
+            policy,
+            class: self.learning.lock().class(wish)?,
+            models: RefCell::default(),
+        })
+    }
+}
+
+/// What a node costs for one request; the lower the better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cost {
+    /// The policy's word.
+    Known(f64),
+    /// What best fit says; to be compared with other guesses only.
+    Guessed(f64),
+}
+
+/// Costs of nodes for one request.
+pub struct Ranking<'a> {
+    packing: &'a Packing,
+    policy: Arc<Policy>,
+    class: PodClass,
+    /// Numbers of the models that were met, so that the lock is not taken for each node.
+    models: RefCell<Vec<(Arc<str>, ModelId)>>,
+}
+
+impl Ranking<'_> {
+    /// Cost of a placement that was found on the node, without computing a value.
+    pub fn glance(&self, node: &NodePlacement, placement: &Placement) -> Cost {
+        let (before, after) = self.step(node, placement);
+        if let Some(cost) = self.policy.known(&self.class, &before, &after) {
+            return Cost::Known(cost);
+        }
+        let none = &mut Budget::new(0);
+        Cost::Guessed(BestFit::default().cost(&self.class, &before, &after, none))
+    }
+
+    /// The same, computed where it is not known: two values.
+    pub fn cost(&self, node: &NodePlacement, placement: &Placement) -> f64 {
+        let (before, after) = self.step(node, placement);
+        let budget = &mut Budget::new(VALUES);
+        self.policy.cost(&self.class, &before, &after, budget)
+    }
+
+    fn step(&self, node: &NodePlacement, placement: &Placement) -> (NodeState, NodeState) {
+        let model = node.machine().cards().first().map(|card| &card.model);
+        let before = state(
+            node,
+            model.map_or_else(ModelId::default, |name| self.model(name)),
+        );
         let cards = placement
             .containers
             .iter()
@@ -160,8 +214,18 @@ impl Packing {
             .fold(CardSet::EMPTY, |set, card| {
                 set.union(CardSet::one(usize::from(card.card)))
             });
-        let after = before.with(&class, cards);
-        Some(policy.cost(&class, &before, &after, &mut Budget::new(BUDGET)))
+        let after = before.with(&self.class, cards);
+        (before, after)
+    }
+
+    fn model(&self, name: &Arc<str>) -> ModelId {
+        let mut models = self.models.borrow_mut();
+        if let Some((_, number)) = models.iter().find(|(known, _)| known == name) {
+            return *number;
+        }
+        let number = self.packing.learning.lock().model(name);
+        models.push((name.clone(), number));
+        number
     }
 }
 
@@ -214,36 +278,31 @@ impl Learning {
             models: self.accepted(&wish.cards),
         })
     }
+}
 
-    /// What is left on a node. Memory is not modelled, of cards nor of the node: fit has decided about it.
-    fn state(&mut self, node: &NodePlacement) -> NodeState {
-        let (machine, used) = (node.machine(), node.used());
-        let free_cpu = machine
-            .zones()
-            .iter()
-            .zip(&used.zones)
-            .fold(0, |sum, (zone, held)| sum + (zone.cpu - held.cpu).get());
-        let model = machine.cards().first().map(|card| card.model.clone());
-        let cards = machine.cards().iter().zip(&used.cards).map(|(card, held)| {
-            let milli = if held.whole > 0 || !card.healthy {
-                0
-            } else {
-                WHOLE_CARD.saturating_sub(u16::try_from(held.percent * 10).unwrap_or(u16::MAX))
-            };
-            Card {
-                milli,
-                memory_mib: 0,
-            }
-        });
-        let mut state = NodeState::new(
-            free_cpu.saturating_sub(used.floating.get()),
-            0,
-            model.map_or_else(ModelId::default, |model| self.model(&model)),
-            cards,
-        );
-        state.untouched = node.pods().len() == 0;
-        state
-    }
+/// What is left on a node. Memory is not modelled, of cards nor of the node: fit has decided about it.
+fn state(node: &NodePlacement, model: ModelId) -> NodeState {
+    let (machine, used) = (node.machine(), node.used());
+    let free_cpu = machine
+        .zones()
+        .iter()
+        .zip(&used.zones)
+        .fold(0, |sum, (zone, held)| sum + (zone.cpu - held.cpu).get());
+    let cards = machine.cards().iter().zip(&used.cards).map(|(card, held)| {
+        let milli = if held.whole > 0 || !card.healthy {
+            0
+        } else {
+            WHOLE_CARD.saturating_sub(u16::try_from(held.percent * 10).unwrap_or(u16::MAX))
+        };
+        Card {
+            milli,
+            memory_mib: 0,
+        }
+    });
+    let free_cpu = free_cpu.saturating_sub(used.floating.get());
+    let mut state = NodeState::new(free_cpu, 0, model, cards);
+    state.untouched = node.pods().len() == 0;
+    state
 }
 
 /// Compute on each card, thousandths. A part that asks for memory alone counts as a hundredth: it keeps others from the whole card.

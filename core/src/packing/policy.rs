@@ -99,6 +99,11 @@ pub trait PackingPolicy: Send + Sync {
         budget: &mut Budget,
     ) -> f64;
 
+    /// The same where nothing has to be computed for it; `None` where something would. A policy that keeps no values always knows.
+    fn known(&self, pod: &PodClass, before: &NodeState, after: &NodeState) -> Option<f64> {
+        Some(self.cost(pod, before, after, &mut Budget::unlimited()))
+    }
+
     /// Computes what [`place`](Self::place) would need and keeps it. Off the request path, after a bind or for a new class.
     fn warm(&self, node: &NodeState, pod: &PodClass, budget: &mut Budget) {
         let _unused = self.place(pod, node, budget);

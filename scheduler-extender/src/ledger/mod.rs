@@ -5,11 +5,13 @@
 
 mod books;
 mod entry;
+mod table;
 mod view;
 
 pub use books::{Assumption, Books, Offer, Refusal, Report, Settlement};
 pub use entry::{Charge, Decision, Doubt, Entry, Place};
-pub use view::{NodeCell, NodeState, Rejection, Table, UnixMillis, fnv1a, not_reclaimed};
+pub use table::{Mark, NodeCell, Table, fnv1a};
+pub use view::{NodeState, Rejection, UnixMillis, not_reclaimed};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

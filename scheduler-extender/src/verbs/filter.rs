@@ -1,10 +1,13 @@
 //! Filter: the few best of the candidates that can take the pod, or every candidate's reason when none can.
 
-use katalyst_core::placement::{NodePlacement, Placement, PodRequest as Wish, Unfit};
+use std::sync::Arc;
 
-use super::verdicts::{Memo, Verdict};
-use crate::ledger::{NodeCell, NodeState, Rejection, Table, UnixMillis, fnv1a};
-use crate::packing::Packing;
+use katalyst_core::placement::{NodePlacement, Placement, PodRequest as Wish, Unfit};
+use parking_lot::Mutex;
+
+use super::verdicts::{Memo, Verdict, Verdicts};
+use crate::ledger::{NodeState, Rejection, Table, UnixMillis, fnv1a};
+use crate::packing::{Cost, Packing, Ranking};
 use crate::policy::Policy;
 use crate::request::PodRequest;
 use crate::wire::{Candidate, ExtenderArgs, ExtenderFilterResult, FailedNodes, NodeList};
@@ -26,31 +29,53 @@ pub struct Judge<'a> {
     pub stale_after: i64,
 }
 
+/// Nodes whose cost is computed on one question where it would otherwise be a guess. Two values each, of some 50 us.
+const CLOSER: usize = 3;
+
+/// One question: what was found about nodes for such a pod before, and how they rank.
+pub(super) struct Inquiry<'a> {
+    verdicts: Arc<Mutex<Verdicts>>,
+    ranking: Option<Ranking<'a>>,
+}
+
 impl Judge<'_> {
-    /// How good a place is; the higher the better.
-    fn rank(&self, node: &NodePlacement, wish: &Wish, placement: &Placement) -> f32 {
-        if wish.wants_devices()
-            && let Some(cost) = self.packing.cost(node, wish, placement)
-        {
-            return -(cost as f32);
+    pub(super) fn inquire(&self, pod: &PodRequest) -> Inquiry<'_> {
+        let epoch = self.packing.epoch();
+        Inquiry {
+            verdicts: self.memo.of(&pod.wish, epoch),
+            ranking: self.packing.ranking(&pod.wish),
         }
-        katalyst_core::placement::score(node, wish, placement, &self.policy.score) as f32
+    }
+
+    /// How good a place is, without computing costs.
+    fn glance(
+        &self,
+        node: &NodePlacement,
+        wish: &Wish,
+        placement: &Placement,
+        ranking: Option<&Ranking<'_>>,
+    ) -> Verdict {
+        match ranking.map(|ranking| ranking.glance(node, placement)) {
+            Some(Cost::Known(cost)) => Verdict::Fits(-(cost as f32)),
+            Some(Cost::Guessed(cost)) => Verdict::Guessed(-(cost as f32)),
+            None => {
+                let score = katalyst_core::placement::score;
+                Verdict::Fits(score(node, wish, placement, &self.policy.score) as f32)
+            }
+        }
     }
 
     /// The verdict about a node's state, whatever the time.
-    fn verdict(&self, state: &NodeState, wish: &Wish) -> Verdict {
+    fn verdict(&self, state: &NodeState, wish: &Wish, ranking: Option<&Ranking<'_>>) -> Verdict {
         match state.place(wish, UnixMillis::MIN, i64::MAX) {
-            Ok(placement) => Verdict::Fits(self.rank(&state.placement, wish, &placement)),
+            Ok(placement) => self.glance(&state.placement, wish, &placement, ranking),
             Err(rejection) => Verdict::Rejected(rejection),
         }
     }
 
     /// Whether the node's agent has been silent for too long for this pod.
-    fn silent(&self, cell: &NodeCell, wish: &Wish) -> bool {
-        let reported = cell.reported();
-        reported != UnixMillis::MIN
-            && self.now.saturating_sub(reported) > self.stale_after
-            && wish.needs_agent()
+    fn silent(&self, reported: UnixMillis) -> bool {
+        reported != UnixMillis::MIN && self.now.saturating_sub(reported) > self.stale_after
     }
 
     /// Judges each candidate in turn.
@@ -58,27 +83,42 @@ impl Judge<'_> {
         &self,
         candidates: &[Candidate<'_>],
         pod: &PodRequest,
-        mut take: impl FnMut(usize, Option<&NodeCell>, Verdict),
+        inquiry: &Inquiry<'_>,
+        mut take: impl FnMut(usize, Option<u32>, Verdict),
     ) {
-        let memo = self.memo.of(&pod.wish, self.packing.epoch());
-        let mut verdicts = memo.lock();
+        let mut verdicts = inquiry.verdicts.lock();
+        let ranking = inquiry.ranking.as_ref();
+        let needs_agent = pod.wish.needs_agent();
         let mut unknown = None;
         for (index, candidate) in candidates.iter().enumerate() {
-            let cell = candidate.slot.and_then(|slot| self.table.at(slot));
-            let verdict = match cell {
-                None => {
-                    *unknown.get_or_insert_with(|| self.verdict(&NodeState::default(), &pod.wish))
-                }
-                Some(cell) if self.silent(cell, &pod.wish) => {
+            let mark = candidate
+                .slot
+                .and_then(|slot| Some((slot, self.table.mark(slot)?)));
+            let verdict = match mark {
+                None => *unknown
+                    .get_or_insert_with(|| self.verdict(&NodeState::default(), &pod.wish, ranking)),
+                Some((_, mark)) if needs_agent && self.silent(mark.reported()) => {
                     Verdict::Rejected(Rejection::Unfit(Unfit::Stale))
                 }
-                Some(cell) => verdicts.get(cell.slot, cell.revision(), || {
-                    let state = cell.state();
-                    (state.revision, self.verdict(&state, &pod.wish))
+                Some((slot, mark)) => verdicts.get(slot, mark.revision(), || {
+                    let state = self.table.at(slot).map(|cell| cell.state());
+                    let state = state.unwrap_or_default();
+                    (state.revision, self.verdict(&state, &pod.wish, ranking))
                 }),
             };
-            take(index, cell.map(AsRef::as_ref), verdict);
+            take(index, mark.map(|(slot, _)| slot), verdict);
         }
+    }
+
+    /// The rank of a node that was guessed about; `None` where it does not fit any more.
+    fn look_closer(&self, slot: u32, pod: &PodRequest, inquiry: &Inquiry<'_>) -> Option<f32> {
+        let ranking = inquiry.ranking.as_ref()?;
+        let state = self.table.at(slot)?.state();
+        let placement = state.place(&pod.wish, UnixMillis::MIN, i64::MAX).ok()?;
+        let rank = -(ranking.cost(&state.placement, &placement) as f32);
+        let found = (state.revision, Verdict::Fits(rank));
+        inquiry.verdicts.lock().put(slot, found);
+        Some(rank)
     }
 }
 
@@ -99,18 +139,21 @@ pub fn filter(args: &ExtenderArgs<'_>, pod: &PodRequest, judge: &Judge<'_>) -> D
     let pass_all = pod.wish.is_plain();
     let seed = fnv1a(pod.uid.as_bytes());
     let mut best = Best::new(judge.policy.max_nodes);
+    let mut guessed = Best::new(judge.policy.max_nodes);
     let mut passing = Vec::new();
     let mut rejected = Vec::new();
+    let inquiry = judge.inquire(pod);
+    let tie = |slot: Option<u32>| tie(slot.map_or(0, |slot| judge.table.hash(slot)), seed);
     judge.each(
         &args.candidates,
         pod,
-        |index, cell, verdict| match verdict {
-            Verdict::Fits(_) if pass_all => passing.push(index),
-            Verdict::Fits(rank) => {
-                let tie = tie(cell.map_or(0, |cell| cell.hash), seed);
-                best.offer(rank, tie, index);
-            }
-            Verdict::Rejected(rejection) if best.is_empty() => {
+        &inquiry,
+        |index, slot, verdict| match verdict {
+            Verdict::Fits(_) | Verdict::Guessed(_) if pass_all => passing.push(index),
+            Verdict::Fits(rank) => best.offer(rank, || tie(slot), index),
+            Verdict::Guessed(rank) => guessed.offer(rank, || tie(slot), index),
+            Verdict::Rejected(rejection) if best.is_empty() && guessed.is_empty() => {
+                let cell = slot.and_then(|slot| judge.table.at(slot));
                 let lowest = cell.map_or(i32::MAX, |cell| cell.state().lowest_priority);
                 let resolvable =
                     judge.policy.suggest_preemption && rejection.resolvable(lowest, pod.priority);
@@ -119,12 +162,23 @@ pub fn filter(args: &ExtenderArgs<'_>, pod: &PodRequest, judge: &Judge<'_>) -> D
             Verdict::Rejected(_) => {}
         },
     );
+    let mut guesses = guessed.into_indices();
+    for index in guesses
+        .drain(..guesses.len().min(CLOSER))
+        .collect::<Vec<_>>()
+    {
+        let slot = args.candidates.get(index).and_then(|each| each.slot);
+        match slot.and_then(|slot| judge.look_closer(slot, pod, &inquiry)) {
+            Some(rank) => best.offer(rank, || tie(slot), index),
+            // Taken in between: bind looks again.
+            None => guesses.push(index),
+        }
+    }
+    let mut chosen = best.into_indices();
+    chosen.extend(guesses);
+    chosen.truncate(judge.policy.max_nodes.max(1));
     Decision {
-        chosen: if pass_all {
-            passing
-        } else {
-            best.into_indices()
-        },
+        chosen: if pass_all { passing } else { chosen },
         rejected,
         pass_all,
     }
@@ -155,11 +209,17 @@ impl Best {
         self.ranked.is_empty()
     }
 
-    fn offer(&mut self, rank: f32, tie: u64, index: usize) {
+    /// `tie` is asked for only where it may decide.
+    fn offer(&mut self, rank: f32, tie: impl FnOnce() -> u64, index: usize) {
+        let full = self.ranked.len() == self.limit;
+        let worse = |last: &(f32, u64, usize)| last.0.total_cmp(&rank).is_gt();
+        if full && self.ranked.last().is_some_and(worse) {
+            return;
+        }
+        let tie = tie();
         let better = |kept: &(f32, u64, usize)| {
             kept.0.total_cmp(&rank).then(kept.1.cmp(&tie)) == std::cmp::Ordering::Greater
         };
-        let full = self.ranked.len() == self.limit;
         if full && self.ranked.last().is_some_and(better) {
             return;
         }

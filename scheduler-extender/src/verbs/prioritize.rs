@@ -10,13 +10,23 @@ use crate::wire::{ExtenderArgs, MAX_PRIORITY};
 
 /// Scores the candidates of a question, in its order. A node that has filled up since filter scores zero.
 pub fn prioritize(args: &ExtenderArgs<'_>, pod: &PodRequest, judge: &Judge<'_>) -> Vec<u32> {
-    let mut ranks = Vec::with_capacity(args.candidates.len());
-    judge.each(&args.candidates, pod, |_, _, verdict| {
-        ranks.push(match verdict {
+    let mut verdicts = Vec::with_capacity(args.candidates.len());
+    judge.each(
+        &args.candidates,
+        pod,
+        &judge.inquire(pod),
+        |_, _, verdict| verdicts.push(verdict),
+    );
+    // A guess is not compared with what is known: it counts only where nothing is.
+    let known = (verdicts.iter()).any(|verdict| matches!(verdict, Verdict::Fits(_)));
+    let ranks: Vec<Option<f32>> = verdicts
+        .into_iter()
+        .map(|verdict| match verdict {
             Verdict::Fits(rank) => Some(rank),
+            Verdict::Guessed(rank) => (!known).then_some(rank),
             Verdict::Rejected(_) => None,
-        });
-    });
+        })
+        .collect();
     if pod.wish.wants_devices() && judge.packing.is_on() {
         return by_cost(&ranks);
     }

@@ -21,6 +21,8 @@ pub const REQUESTS: usize = 64;
 pub enum Verdict {
     /// It fits. The higher the better; only comparable for one request.
     Fits(f32),
+    /// It fits; how well is a guess, to be compared with other guesses only.
+    Guessed(f32),
     /// It does not.
     Rejected(Rejection),
 }
@@ -51,13 +53,19 @@ impl Verdicts {
         revision: u64,
         judge: impl FnOnce() -> (u64, Verdict),
     ) -> Verdict {
-        let slot = slot as usize;
-        if let Some((known, verdict)) = self.by_slot.get(slot)
+        if let Some((known, verdict)) = self.by_slot.get(slot as usize)
             && *known == revision
         {
             return *verdict;
         }
         let found = judge();
+        self.put(slot, found);
+        found.1
+    }
+
+    /// Keeps what was found about the node at `slot` in a state of that revision.
+    pub fn put(&mut self, slot: u32, found: (u64, Verdict)) {
+        let slot = slot as usize;
         if self.by_slot.len() <= slot {
             // No state has revision 0 but the unknown one, which is in no table.
             self.by_slot
@@ -66,7 +74,6 @@ impl Verdicts {
         if let Some(place) = self.by_slot.get_mut(slot) {
             *place = found;
         }
-        found.1
     }
 }
 

@@ -14,13 +14,13 @@ use super::{Name, NodeList, WirePod};
 
 /// A table of names. Positions are the table's own.
 pub trait Names {
-    /// The position of a name.
-    fn find(&self, name: &str) -> Option<u32>;
+    /// The position of a name, which came after the one at position `after` in the question.
+    fn find(&self, name: &str, after: Option<u32>) -> Option<u32>;
 }
 
 /// Knows no name.
 impl Names for () {
-    fn find(&self, _: &str) -> Option<u32> {
+    fn find(&self, _: &str, _: Option<u32>) -> Option<u32> {
         None
     }
 }
@@ -130,15 +130,18 @@ impl<'de, N: Names> Visitor<'de> for List<'_, N> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
         let mut candidates = Vec::new();
+        let mut before = None;
         while let Some(Name(name)) = names.next_element()? {
-            candidates.push(candidate(name, self.0));
+            let next = candidate(name, self.0, before);
+            before = next.slot;
+            candidates.push(next);
         }
         Ok(Some(candidates))
     }
 }
 
-fn candidate<'a>(name: Cow<'a, str>, names: &impl Names) -> Candidate<'a> {
-    let slot = names.find(&name);
+fn candidate<'a>(name: Cow<'a, str>, names: &impl Names, before: Option<u32>) -> Candidate<'a> {
+    let slot = names.find(&name, before);
     Candidate { name, slot }
 }
 
@@ -161,7 +164,8 @@ fn objects<'a>(list: NodeList<'a>, names: &impl Names) -> Result<Objects<'a>, St
     for (index, item) in list.items.iter().enumerate() {
         let node: NamedNode<'a> = serde_json::from_str(item.get())
             .map_err(|error| format!("Nodes.items[{index}].metadata.name: {error}"))?;
-        candidates.push(candidate(node.metadata.name.0, names));
+        let before = candidates.last().and_then(|last: &Candidate<'_>| last.slot);
+        candidates.push(candidate(node.metadata.name.0, names, before));
     }
     Ok((list.items, candidates))
 }
@@ -173,7 +177,7 @@ mod tests {
     struct Two;
 
     impl Names for Two {
-        fn find(&self, name: &str) -> Option<u32> {
+        fn find(&self, name: &str, _: Option<u32>) -> Option<u32> {
             match name {
                 "a" => Some(0),
                 "b\"" => Some(1),

@@ -105,39 +105,36 @@ impl Rollout {
         }
     }
 
-    /// What becomes of a node; `left` includes the fragmentation for several cards.
-    fn outlook(&self, node: &NodeState, budget: &mut Budget) -> Outlook {
+    /// What becomes of a node; `left` includes the fragmentation for several cards. `None` where it is not kept and the budget is spent.
+    fn outlook(&self, node: &NodeState, budget: &mut Budget) -> Option<Outlook> {
         let key = node.canonical();
-        let kept = self
+        let known = self
             .kept
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&key)
             .copied();
-        if let Some(outlook) = kept {
-            return outlook;
+        if known.is_some() || !budget.take() {
+            return known;
         }
-        let full = budget.take();
-        let sequences = if full {
-            self.params.sequences
-        } else {
-            self.params.estimate
-        };
-        let mut outlook = self.sequences.outlook(&key, sequences);
-        outlook.left += self.params.several * expected(&key, &self.several);
-        if full {
-            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= self.params.kept {
-                kept.clear();
-            }
-            kept.insert(key, outlook);
+        let outlook = self.walked(&key, self.params.sequences);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= self.params.kept {
+            kept.clear();
         }
+        kept.insert(key, outlook);
+        Some(outlook)
+    }
+
+    /// The outlook by the first so many sequences.
+    fn walked(&self, key: &NodeState, sequences: usize) -> Outlook {
+        let mut outlook = self.sequences.outlook(key, sequences);
+        outlook.left += self.params.several * expected(key, &self.several);
         outlook
     }
 
     /// Compute expected to stay idle, less what CPU-only pods could use at its price.
-    fn value(&self, node: &NodeState, budget: &mut Budget) -> f64 {
-        let outlook = self.outlook(node, budget);
+    fn value(&self, outlook: &Outlook) -> f64 {
         let room: f64 = self
             .room
             .iter()
@@ -145,6 +142,18 @@ impl Rollout {
             .map(|(price, usable)| price * f64::from(usable))
             .sum();
         outlook.left - room
+    }
+
+    /// Cost of a step from one outlook to the other.
+    fn price(&self, pod: &PodClass, before: &NodeState, (now, then): &(Outlook, Outlook)) -> f64 {
+        let untouched = if before.untouched {
+            self.params.untouched
+        } else {
+            0.0
+        };
+        self.value(then) - self.value(now)
+            + self.params.scarcity * self.scarcity.of(before.model) * pod.gpu_milli() as f64
+            + untouched
     }
 
     /// Prices of room, by class, for what is usable on all nodes together and idle on their cards.
@@ -217,7 +226,9 @@ impl PackingPolicy for Rollout {
         let mut usable = Usable::default();
         for node in nodes {
             idle.add(node.model, node.idle_milli());
-            let outlook = self.outlook(node, &mut Budget::unlimited());
+            let Some(outlook) = self.outlook(node, &mut Budget::unlimited()) else {
+                continue;
+            };
             for (sum, usable) in usable.iter_mut().zip(outlook.usable) {
                 *sum += usable;
             }
@@ -236,14 +247,19 @@ impl PackingPolicy for Rollout {
         after: &NodeState,
         budget: &mut Budget,
     ) -> f64 {
-        let untouched = if before.untouched {
-            self.params.untouched
-        } else {
-            0.0
-        };
-        self.value(after, budget) - self.value(before, budget)
-            + self.params.scarcity * self.scarcity.of(before.model) * pod.gpu_milli() as f64
-            + untouched
+        // Both from the same sequences: between a mean over all and one over a few there would be as much luck as difference.
+        let exact = (self.outlook(before, budget)).zip(self.outlook(after, budget));
+        let outlooks = exact.unwrap_or_else(|| {
+            let few = |node: &NodeState| self.walked(&node.canonical(), self.params.estimate);
+            (few(before), few(after))
+        });
+        self.price(pod, before, &outlooks)
+    }
+
+    fn known(&self, pod: &PodClass, before: &NodeState, after: &NodeState) -> Option<f64> {
+        let none = &mut Budget::new(0);
+        let outlooks = self.outlook(before, none).zip(self.outlook(after, none))?;
+        Some(self.price(pod, before, &outlooks))
     }
 }
 

@@ -70,11 +70,16 @@ fn a_request_out_of_budget_gets_an_estimate_of_the_same_quantity() {
     let mut none = Budget::new(0);
     let estimate = policy.place(&pod, &node, &mut none).unwrap();
     assert!(none.ran_short());
+    let step = |cards| (node, node.with(&pod, cards));
+    let (before, after) = step(estimate.cards);
+    assert_eq!(policy.known(&pod, &before, &after), None);
     policy.warm(&node, &pod, &mut Budget::unlimited());
     let mut none = Budget::new(0);
     let exact = policy.place(&pod, &node, &mut none).unwrap();
     assert!(!none.ran_short(), "what was warmed costs no budget");
     assert_eq!(estimate.cards, exact.cards);
+    let (before, after) = step(exact.cards);
+    assert_eq!(policy.known(&pod, &before, &after), Some(exact.cost));
     assert!((estimate.cost - exact.cost).abs() < 200.0);
 }
 

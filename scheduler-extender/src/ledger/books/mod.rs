@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ledger::entry::Entry;
+use crate::ledger::table::Marks;
 use crate::request::Uid;
 use nodes::Account;
 
@@ -25,6 +26,8 @@ pub struct Books {
     nodes: HashMap<Arc<str>, Account>,
     /// Positions that nodes left behind.
     free_slots: Vec<u32>,
+    /// Of the nodes' cells, by position.
+    marks: Marks,
     pods: HashMap<Uid, Entry>,
     version: u64,
     /// The last one given to a node's state.

@@ -7,7 +7,8 @@ use katalyst_core::placement::{Allocation, NodePlacement};
 
 use super::{Books, Offer, Report};
 use crate::ledger::entry::{Entry, Place};
-use crate::ledger::view::{NodeCell, NodeState, Table, UnixMillis};
+use crate::ledger::table::{NodeCell, Table};
+use crate::ledger::view::{NodeState, UnixMillis};
 use crate::request::Uid;
 
 #[derive(Debug)]
@@ -99,6 +100,7 @@ impl Books {
         let nodes = self.nodes.iter();
         Some(Table::new(
             nodes.map(|(name, account)| (name, &account.cell)),
+            &self.marks,
         ))
     }
 
@@ -116,7 +118,7 @@ impl Books {
         let fresh = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let slot = self.free_slots.pop().unwrap_or(fresh);
         let account = Account {
-            cell: Arc::new(NodeCell::new(node, slot)),
+            cell: Arc::new(NodeCell::new(slot, &mut self.marks)),
             heard: Heard::Nothing,
         };
         self.nodes.insert(name.clone(), account);
