@@ -116,7 +116,8 @@ struct Named {
 pub struct Table {
     by_name: HashMap<Arc<str>, u32, RandomState>,
     cells: Vec<Option<Arc<NodeCell>>>,
-    text: String,
+    /// All names, one after the other.
+    text: Vec<u8>,
     named: Vec<Named>,
     /// By position, what came after it in a question: kube-scheduler lists nodes in much the same order each time.
     followers: Vec<AtomicU32>,
@@ -141,7 +142,7 @@ impl Table {
         for (name, cell) in nodes {
             let slot = cell.slot as usize;
             let from = table.text.len() as u32;
-            table.text.push_str(name);
+            table.text.extend_from_slice(name.as_bytes());
             if let (Some(place), Some(named)) =
                 (table.cells.get_mut(slot), table.named.get_mut(slot))
             {
@@ -202,7 +203,7 @@ impl Table {
     fn is_named(&self, slot: u32, name: &str) -> bool {
         let named = self.named.get(slot as usize);
         let text = named.and_then(|named| self.text.get(named.from as usize..named.to as usize));
-        text == Some(name) && !name.is_empty()
+        text == Some(name.as_bytes()) && !name.is_empty()
     }
 }
 

@@ -50,14 +50,22 @@ pub struct ExtenderArgs<'a> {
 impl<'a> ExtenderArgs<'a> {
     /// Reads a question and looks its names up.
     pub fn read(body: &'a [u8], names: &impl Names) -> Result<Self, serde_json::Error> {
-        let mut parser = serde_json::Deserializer::from_slice(body);
-        let args = Question(names).deserialize(&mut parser)?;
+        // Once for all of it, and not name by name.
+        let text = std::str::from_utf8(body).map_err(serde::de::Error::custom)?;
+        let mut parser = serde_json::Deserializer::from_str(text);
+        let args = Question(names, body.len() / USUAL_NAME).deserialize(&mut parser)?;
         parser.end()?;
         Ok(args)
     }
 }
 
-struct Question<'n, N>(&'n N);
+/// Bytes of the usual name with quotes and comma, or fewer: room is made for so many at once.
+const USUAL_NAME: usize = 24;
+/// No more room than that is made on the word of a length.
+const MOST_ROOM: usize = 16_384;
+
+/// The table, and about how many names there may be.
+struct Question<'n, N>(&'n N, usize);
 
 impl<'de, N: Names> DeserializeSeed<'de> for Question<'_, N> {
     type Value = ExtenderArgs<'de>;
@@ -81,7 +89,7 @@ impl<'de, N: Names> Visitor<'de> for Question<'_, N> {
             match key.as_ref() {
                 "Pod" => args.pod = map.next_value()?,
                 "NodeNames" => {
-                    if let Some(candidates) = map.next_value_seed(List(self.0))? {
+                    if let Some(candidates) = map.next_value_seed(List(self.0, self.1))? {
                         args.candidates = candidates;
                         args.by_name = true;
                     }
@@ -107,7 +115,7 @@ impl<'de, N: Names> Visitor<'de> for Question<'_, N> {
 }
 
 /// A list of names or null.
-struct List<'n, N>(&'n N);
+struct List<'n, N>(&'n N, usize);
 
 impl<'de, N: Names> DeserializeSeed<'de> for List<'_, N> {
     type Value = Option<Vec<Candidate<'de>>>;
@@ -129,7 +137,7 @@ impl<'de, N: Names> Visitor<'de> for List<'_, N> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
-        let mut candidates = Vec::new();
+        let mut candidates = Vec::with_capacity(self.1.min(MOST_ROOM));
         let mut before = None;
         while let Some(Name(name)) = names.next_element()? {
             let next = candidate(name, self.0, before);
