@@ -118,7 +118,7 @@ bench-vm: ## The node's figures in a virtual machine: cgroup v2 with pressure tr
 	$(E2E) vm scenarios --program $(BINARIES)/katalyst-node-scenarios --machine two-nodes --bench --limit 1800 --only surge --only cost-110
 
 .PHONY: fuzz
-fuzz: ## What is read from kernel and container runtime under the fuzzer, 5 CPU-minutes each (FUZZ_SECONDS=n, ONLY=kernel|nri)
+fuzz: ## What is read from kernel, container runtime and kube-scheduler under the fuzzer, 5 CPU-minutes each (FUZZ_SECONDS=n, ONLY=kernel|nri|requests)
 	$(E2E) fuzz $(if $(ONLY),--target $(ONLY))
 
 .PHONY: soak

@@ -1,4 +1,5 @@
-//! Writes the fuzzers' first inputs: each file of each capture for each parser of kernel files that reads it, and the messages of a container runtime.
+//! Writes the fuzzers' first inputs: each file of each capture for each parser of kernel files that reads it, the messages of a container runtime, and
+//! the requests of kube-scheduler.
 //!
 //!     seeds FOLDER CAPTURE...
 //!
@@ -31,6 +32,9 @@ mod nri {
     pub mod wire;
 }
 
+#[path = "../../scheduler-extender/tests/any_bytes/seeds.rs"]
+mod requests;
+
 use kernel::{capture::sections, catalogue::PARSERS};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -52,7 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     write(&folder.join("kernel"), &files)?;
-    write(&folder.join("nri"), &nri::any_bytes::seeds()?)
+    write(&folder.join("nri"), &nri::any_bytes::seeds()?)?;
+    write(&folder.join("requests"), &requests::seeds())
 }
 
 fn write(folder: &Path, seeds: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
