@@ -17,7 +17,8 @@ pub struct Row {
     pub value: f64,
     /// Its unit (`ms`, `fraction`, `count`).
     pub unit: String,
-    /// The bar it is held against, in words (`<= 1000`), or `-`.
+    /// The bar it is held against, in words (`<= 1000`), or `-`. Other programs' reports may give a number alone, or null.
+    #[serde(deserialize_with = "any_bar")]
     pub bar: String,
     /// Whether the bar was met; `null` where there is none or nothing was measured.
     pub holds: Option<bool>,
@@ -91,7 +92,16 @@ pub fn publish(name: &str, rows: &[Row]) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// All reports of the directory, as tables.
+/// A bar in whatever form a report has it.
+fn any_bar<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::String(words) => words,
+        other => other.to_string(),
+    })
+}
+
+/// All reports of the directory, as tables. One that cannot be read costs only itself: the error about it comes after the tables of the others.
 pub fn print_all(directory: &Path) -> Result<usize, ReportError> {
     let error = |path: &Path, reason: String| ReportError {
         path: path.to_owned(),
@@ -111,18 +121,25 @@ pub fn print_all(directory: &Path) -> Result<usize, ReportError> {
         }
     };
     paths.sort();
+    let mut wrong = None;
     for path in &paths {
-        let text = fs::read_to_string(path).map_err(|e| error(path, e.to_string()))?;
-        let rows: Vec<Row> = serde_json::from_str(&text).map_err(|e| error(path, e.to_string()))?;
-        println!(
-            "{}",
-            table(
-                &path.file_stem().unwrap_or_default().to_string_lossy(),
-                &rows
-            )
-        );
+        let rows = fs::read_to_string(path)
+            .map_err(|e| error(path, e.to_string()))
+            .and_then(|text| {
+                serde_json::from_str::<Vec<Row>>(&text).map_err(|e| error(path, e.to_string()))
+            });
+        match rows {
+            Ok(rows) => println!(
+                "{}",
+                table(
+                    &path.file_stem().unwrap_or_default().to_string_lossy(),
+                    &rows
+                )
+            ),
+            Err(problem) => wrong = wrong.or(Some(problem)),
+        }
     }
-    Ok(paths.len())
+    wrong.map_or(Ok(paths.len()), Err)
 }
 
 /// A table for a person.
@@ -196,5 +213,25 @@ mod tests {
         let text = serde_json::to_string(&row).unwrap();
         assert!(text.contains("\"where\":\"here\""));
         assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), row);
+    }
+
+    #[test]
+    fn a_bar_may_be_a_number_or_missing_and_a_bad_report_costs_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let row = |bar: &str| {
+            format!(
+                r#"[{{"id":"a","shows":"b","value":1,"unit":"ms","bar":{bar},"holds":true,"where":"c"}}]"#
+            )
+        };
+        for (bar, words) in [("1000.0", "1000.0"), ("null", "-"), (r#""<= 5""#, "<= 5")] {
+            let rows: Vec<Row> = serde_json::from_str(&row(bar)).unwrap();
+            assert_eq!(rows[0].bar, words);
+        }
+        write("good.json", &row("5"));
+        assert_eq!(print_all(directory.path()).unwrap(), 1);
+        write("bad.json", "[");
+        let problem = print_all(directory.path()).unwrap_err().to_string();
+        assert!(problem.contains("bad.json"), "{problem}");
     }
 }
