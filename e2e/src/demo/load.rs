@@ -51,7 +51,7 @@ fn search(enough: f64, mut used_at: impl FnMut(f64) -> Result<f64, String>) -> R
     }
 }
 
-/// Thousandths of a CPU that services use at `rate`: the mean of the looks of a few seconds.
+/// Thousandths of a CPU that services use at `rate`: the median of the looks of the later half of [`SETTLE`].
 fn used_at(rate: f64, observer: &Observer) -> Result<f64, String> {
     observer.set_rate(rate)?;
     let began = Instant::now();

@@ -101,37 +101,20 @@ impl Ask {
             if world.pod(name)?["spec"]["nodeName"].is_string() {
                 return Err("it was bound".to_owned());
             }
-            let words = events(world, name)?;
+            let words = world.events(name, Some("FailedScheduling"))?;
             let told = words.iter().find(|message| message.contains(reason));
             told.cloned().ok_or_else(|| format!("{words:?}"))
         })
     }
 }
 
-/// kube-scheduler's FailedScheduling events about a pod.
-fn events(world: &World, name: &str) -> Result<Vec<String>, String> {
-    let events = world
-        .kubectl
-        .json(&[
-            "-n",
-            NAMESPACE,
-            "get",
-            "events",
-            "--field-selector",
-            &format!("involvedObject.name={name},reason=FailedScheduling"),
-        ])
-        .map_err(|error| error.to_string())?;
-    let messages = events["items"].as_array().into_iter().flatten();
-    Ok(messages
-        .filter_map(|event| event["message"].as_str().map(str::to_owned))
-        .collect())
-}
-
 /// Waits until a pod that was created is bound.
 pub(super) fn bound(world: &World, name: &str) -> Result<Given, String> {
     wait_for(&format!("{name} bound"), ANSWER, || {
         Given::of(&world.pod(name)?).ok_or_else(|| {
-            let words = events(world, name).unwrap_or_else(|error| vec![error]);
+            let words = world
+                .events(name, Some("FailedScheduling"))
+                .unwrap_or_else(|error| vec![error]);
             format!("kube-scheduler says {words:?}")
         })
     })

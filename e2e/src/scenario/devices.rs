@@ -161,20 +161,10 @@ fn waits(world: &World, name: &str) -> Result<String, String> {
 
 /// Event, notice and metric of a refusal.
 fn told(world: &World, node: &str, name: &str) -> Result<String, String> {
-    let events = world
-        .kubectl
-        .json(&[
-            "-n",
-            NAMESPACE,
-            "get",
-            "events",
-            "--field-selector",
-            &format!("involvedObject.name={name},reason=DevicesRefused"),
-        ])
-        .map_err(|e| e.to_string())?;
-    let event = events["items"][0]["message"].as_str().unwrap_or_default();
+    let events = world.events(name, Some("DevicesRefused"))?;
+    let event = events.first().map(String::as_str).unwrap_or_default();
     if !event.contains("held by") {
-        return Err(format!("no event DevicesRefused of {name}: {events}"));
+        return Err(format!("no event DevicesRefused of {name}: {events:?}"));
     }
     let cnr = world.product.cnr(node)?;
     let notices = &cnr["status"]["nodeMetricStatus"]["agent"]["notices"];

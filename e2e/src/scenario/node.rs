@@ -454,24 +454,10 @@ fn eviction(world: &World) -> Outcome {
         "the pod is evicted, with an event",
         Duration::from_secs(240),
         || {
-            let events = world
-                .kubectl
-                .json(&[
-                    "-n",
-                    NAMESPACE,
-                    "get",
-                    "events",
-                    "--field-selector",
-                    "involvedObject.name=victim",
-                ])
-                .map_err(|e| e.to_string())?;
-            let told = events["items"]
-                .as_array()
+            let told = world
+                .events("victim", None)?
                 .into_iter()
-                .flatten()
-                .filter_map(|e| e["message"].as_str().or_else(|| e["note"].as_str()))
-                .find(|m| m.contains("stayed below allocated"))
-                .map(str::to_owned);
+                .find(|message| message.contains("stayed below allocated"));
             let gone = world
                 .pod("victim")
                 .map_or(true, |pod| !pod["metadata"]["deletionTimestamp"].is_null());

@@ -30,6 +30,21 @@ pub struct World {
 }
 
 impl World {
+    /// What the events about a pod say: of one reason, or all.
+    pub fn events(&self, pod: &str, reason: Option<&str>) -> Result<Vec<String>, String> {
+        let reason = reason.map_or(String::new(), |reason| format!(",reason={reason}"));
+        let which = format!("involvedObject.name={pod}{reason}");
+        let events = self
+            .kubectl
+            .json(&["-n", NAMESPACE, "get", "events", "--field-selector", &which])
+            .map_err(|e| e.to_string())?;
+        let events = events["items"].as_array().into_iter().flatten();
+        Ok(events
+            .filter_map(|event| event["message"].as_str().or_else(|| event["note"].as_str()))
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// Nodes that run containers, in the order of their names.
     pub fn nodes(&self) -> Result<Vec<String>, String> {
         let nodes = self
