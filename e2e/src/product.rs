@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kubectl::{Kubectl, wait_for};
 
@@ -36,18 +36,25 @@ impl Product {
         })
     }
 
-    /// The overlay with a component of `manifests/components`; `more` are further lines of the kustomization, which is written below `target`.
+    /// The overlay with a component of `manifests/components`; `more` holds further fields of the kustomization, which is written below `target`.
     /// [`Self::apply`] takes back what it changed of objects, not the objects that it added.
-    pub fn apply_with(&self, root: &Path, component: &str, more: &str) -> Result<(), String> {
+    pub fn apply_with(&self, root: &Path, component: &str, more: &Value) -> Result<(), String> {
         let folder = root.join("target/e2e-overlays").join(component);
         let overlay = self.overlay.file_name().unwrap_or_default();
-        let text = format!(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
-             resources: [../../../manifests/overlays/{}]\ncomponents: [../../../manifests/components/{component}]\n{more}",
-            overlay.display()
-        );
+        let mut kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [format!("../../../manifests/overlays/{}", overlay.display())],
+            "components": [format!("../../../manifests/components/{component}")],
+        });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            kustomization[field] = value.clone();
+        }
+        // JSON is YAML.
         std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join("kustomization.yaml"), text))
+            .and_then(|()| {
+                std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string())
+            })
             .map_err(|error| format!("{}: {error}", folder.display()))?;
         let folder = folder.display().to_string();
         self.kubectl

@@ -51,6 +51,9 @@ enum Action {
     },
     /// Load image archives into every node.
     LoadImage {
+        /// Into this node only.
+        #[arg(long)]
+        node: Option<String>,
         /// OCI or docker archives.
         #[arg(required = true, value_name = "TAR")]
         archives: Vec<PathBuf>,
@@ -139,8 +142,8 @@ impl ClusterCommand {
                 Ok(0)
             }
             Action::Exec { command } => Err(commands::exec(&run()?, &command).into()),
-            Action::LoadImage { archives } => {
-                commands::load_images(&run()?, &archives)?;
+            Action::LoadImage { node, archives } => {
+                commands::load_images(&run()?, &archives, node.as_deref())?;
                 Ok(0)
             }
             Action::Fault(fault) => {

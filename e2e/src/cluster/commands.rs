@@ -35,8 +35,6 @@ const POLL: Duration = Duration::from_millis(50);
 const VANISH: Duration = Duration::from_secs(25);
 /// How long an orderly stop may take.
 const STOP: Duration = Duration::from_secs(40);
-/// How long a component may take to answer a request; a stop takes at most 20 s.
-const ANSWER: Duration = Duration::from_secs(60);
 
 /// Starts the cluster and returns when it is usable. `report` is told what was reached.
 pub fn up(config: &ClusterConfig, report: &mut dyn FnMut(&Step)) -> Result<RunDir, ClusterError> {
@@ -146,7 +144,7 @@ pub fn status(run: &RunDir) -> Result<Status, ClusterError> {
 /// Sends a request to the cluster; returns the components after it.
 pub fn request(run: &RunDir, request: &Request) -> Result<Vec<ComponentStatus>, ClusterError> {
     supervisor(run)?;
-    control::call(&run.control_socket(), request, ANSWER)
+    control::call(&run.control_socket(), request)
 }
 
 /// A command inside the cluster's namespaces, with its kubeconfig and programs at hand.
@@ -313,11 +311,16 @@ fn need_root(command: &'static str) -> Result<(), ClusterError> {
     Err(ClusterError::NotRoot(command))
 }
 
-/// Loads image archives into every node of the running cluster.
-pub fn load_images(run: &RunDir, archives: &[PathBuf]) -> Result<(), ClusterError> {
+/// Loads image archives into the named node of the running cluster, or into every node.
+pub fn load_images(
+    run: &RunDir,
+    archives: &[PathBuf],
+    node: Option<&str>,
+) -> Result<(), ClusterError> {
     for archive in archives {
         let archive = fs::canonicalize(archive).map_err(at(archive))?;
-        request(run, &Request::LoadImage { archive })?;
+        let node = node.map(str::to_owned);
+        request(run, &Request::LoadImage { archive, node })?;
     }
     Ok(())
 }

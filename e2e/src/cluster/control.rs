@@ -14,7 +14,7 @@ use tokio::{
     net::UnixListener,
 };
 
-use super::{component::ComponentStatus, components::Components, error::ClusterError};
+use super::{component::ComponentStatus, components::Components, error::ClusterError, machines};
 
 /// How a component is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -79,12 +79,28 @@ pub enum Request {
         /// Which.
         component: String,
     },
-    /// Load an image archive into every node.
+    /// Load an image archive into one node, or into every node.
     LoadImage {
         /// The archive.
         archive: PathBuf,
+        /// The node; every one without.
+        node: Option<String>,
     },
 }
+
+impl Request {
+    /// How long its answer may take.
+    pub fn limit(&self) -> Duration {
+        match self {
+            // An emulated machine unpacks a few megabytes a second, and every machine does it at the same time.
+            Self::LoadImage { .. } => machines::IMPORT_LIMIT + ANSWER,
+            _ => ANSWER,
+        }
+    }
+}
+
+/// How long a component may take to answer a request; a stop takes at most 20 s.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,23 +114,22 @@ pub enum Reply {
 
 /// What takes requests that are not about components.
 pub(super) trait ImageLoader: Send + Sync + 'static {
-    /// Loads an archive into every node.
+    /// Loads an archive into the named node, or into every node.
     fn load(
         &self,
         archive: &Path,
+        node: Option<&str>,
     ) -> impl std::future::Future<Output = Result<(), ClusterError>> + Send;
 }
 
 /// Sends one request and waits for its answer.
-pub fn call(
-    socket: &Path,
-    request: &Request,
-    limit: Duration,
-) -> Result<Vec<ComponentStatus>, ClusterError> {
+pub fn call(socket: &Path, request: &Request) -> Result<Vec<ComponentStatus>, ClusterError> {
     let failed =
         |error: std::io::Error| ClusterError::Control(format!("{}: {error}", socket.display()));
     let mut stream = UnixStream::connect(socket).map_err(failed)?;
-    stream.set_read_timeout(Some(limit)).map_err(failed)?;
+    stream
+        .set_read_timeout(Some(request.limit()))
+        .map_err(failed)?;
     let line = serde_json::to_string(request)
         .map_err(|error| ClusterError::Control(format!("request: {error}")))?;
     stream
@@ -123,7 +138,14 @@ pub fn call(
     let mut answer = String::new();
     BufReader::new(stream)
         .read_line(&mut answer)
-        .map_err(failed)?;
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => ClusterError::Timeout {
+                what: format!("the answer to {line}"),
+                seconds: request.limit().as_secs(),
+                last: "the supervisor still works on it".to_owned(),
+            },
+            _ => failed(error),
+        })?;
     match serde_json::from_str(&answer) {
         Ok(Reply::Done(status)) => Ok(status),
         Ok(Reply::Refused(reason)) => Err(ClusterError::Control(reason)),
@@ -210,7 +232,7 @@ async fn answer(
             Ok(())
         }
         Request::Resume { component } => components.resume(&component),
-        Request::LoadImage { archive } => images.load(&archive).await,
+        Request::LoadImage { archive, node } => images.load(&archive, node.as_deref()).await,
     }
 }
 
@@ -241,7 +263,7 @@ mod tests {
     struct NoImages;
 
     impl ImageLoader for NoImages {
-        async fn load(&self, archive: &Path) -> Result<(), ClusterError> {
+        async fn load(&self, archive: &Path, _node: Option<&str>) -> Result<(), ClusterError> {
             Err(ClusterError::Control(format!("no {}", archive.display())))
         }
     }
@@ -258,7 +280,7 @@ mod tests {
         tokio::spawn(serve(listener, components, Arc::new(NoImages)));
         let send = async |request: Request| {
             let socket = socket.clone();
-            tokio::task::spawn_blocking(move || call(&socket, &request, Duration::from_secs(20)))
+            tokio::task::spawn_blocking(move || call(&socket, &request))
                 .await
                 .unwrap()
         };
@@ -289,6 +311,7 @@ mod tests {
         assert!(refused.unwrap_err().to_string().contains("stopped"));
         let refused = send(Request::LoadImage {
             archive: "x.tar".into(),
+            node: None,
         })
         .await;
         assert!(refused.unwrap_err().to_string().contains("x.tar"));

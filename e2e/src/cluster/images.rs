@@ -8,7 +8,11 @@ use std::{
 use tokio::process::Command;
 
 use super::{
-    config::ClusterConfig, control::ImageLoader, error::ClusterError, host_node, machines,
+    config::ClusterConfig,
+    control::ImageLoader,
+    error::ClusterError,
+    host_node, machines,
+    network::{self, MachinePlace},
 };
 use crate::{cache::Cache, program::ProgramError};
 
@@ -65,8 +69,22 @@ impl NodeImages {
 }
 
 impl ImageLoader for NodeImages {
-    async fn load(&self, archive: &Path) -> Result<(), ClusterError> {
-        self.load_on_host(archive).await?;
-        machines::load_image(&self.config, archive).await
+    async fn load(&self, archive: &Path, node: Option<&str>) -> Result<(), ClusterError> {
+        let wanted = |name: &str| node.is_none_or(|node| node == name);
+        let machines = (1..=self.config.vms)
+            .map(MachinePlace::new)
+            .filter(|place| wanted(&place.node))
+            .collect::<Vec<_>>();
+        let host = wanted(network::HOST_NODE);
+        if let Some(node) = node
+            && !host
+            && machines.is_empty()
+        {
+            return Err(ClusterError::Machine(format!("there is no node {node}")));
+        }
+        if host {
+            self.load_on_host(archive).await?;
+        }
+        machines::load_image(machines, archive).await
     }
 }

@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// How long a machine may take to import one image.
-const IMPORT_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const IMPORT_LIMIT: Duration = Duration::from_secs(240);
 
 impl From<VmError> for ClusterError {
     fn from(error: VmError) -> Self {
@@ -104,13 +104,16 @@ fn route_what_machines_send() -> Result<(), ClusterError> {
     Ok(())
 }
 
-/// Loads an image archive into every running machine.
-pub(super) async fn load_image(config: &ClusterConfig, archive: &Path) -> Result<(), ClusterError> {
-    if config.vms == 0 {
+/// Loads an image archive into running machines.
+pub(super) async fn load_image(
+    places: Vec<MachinePlace>,
+    archive: &Path,
+) -> Result<(), ClusterError> {
+    if places.is_empty() {
         return Ok(());
     }
     let bytes = tokio::fs::read(archive).await.map_err(at(archive))?;
-    let imports = (1..=config.vms).map(|index| import(MachinePlace::new(index), &bytes));
+    let imports = places.into_iter().map(|place| import(place, &bytes));
     futures::future::try_join_all(imports).await?;
     Ok(())
 }

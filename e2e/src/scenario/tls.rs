@@ -102,7 +102,9 @@ impl Certificates {
 
 /// The product with the component.
 fn install(world: &World) -> Result<(), String> {
-    world.product.apply_with(&world.root, "extender-tls", "")?;
+    world
+        .product
+        .apply_with(&world.root, "extender-tls", &json!({}))?;
     world.product.wait_ready(Duration::from_secs(180))
 }
 
