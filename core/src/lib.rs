@@ -16,6 +16,7 @@
 //! | [`cpu_time`] | weight, quota and burst of a pod |
 //! | [`rebind`] | which pods leave a NUMA node that runs out of memory |
 //! | [`hold`] | what batch pods may use right now, together and each |
+//! | [`memory`] | how short of memory a node is, and what is done before anything is killed |
 //! | [`eviction`] | when the offer no longer carries what is allocated, and who goes |
 
 pub mod capacity;
@@ -24,6 +25,7 @@ pub mod cpu_set;
 pub mod cpu_time;
 pub mod eviction;
 pub mod hold;
+pub mod memory;
 pub mod packing;
 pub mod placement;
 pub mod pools;

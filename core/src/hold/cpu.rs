@@ -63,7 +63,7 @@ pub fn split_cpu(ceiling: Millicpu, pods: &[CpuDemand]) -> Vec<Millicpu> {
 }
 
 /// Fills wants from `amount` so that no part exceeds its want and the unsatisfied get amounts in proportion to their weights.
-pub(super) fn water_fill(amount: f64, weights: &[f64], wants: &[f64]) -> Vec<f64> {
+pub(crate) fn water_fill(amount: f64, weights: &[f64], wants: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..weights.len()).collect();
     let level = |index: &usize| match (wants.get(*index), weights.get(*index)) {
         (Some(want), Some(weight)) => want / weight,

@@ -15,5 +15,6 @@ pub use ceiling::{
     Ceiling, CeilingParams, CeilingReason, CpuCeilingInput, MemoryCeilingInput, cpu_ceiling,
     memory_ceiling,
 };
+pub(crate) use cpu::water_fill as share;
 pub use cpu::{CpuDemand, MIN_QUOTA, split_cpu};
 pub use memory::{MemoryDemand, MemoryLimit, split_memory};

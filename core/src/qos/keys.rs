@@ -68,6 +68,8 @@ pub mod memory {
     pub const RSS_OVERUSE_THRESHOLD: &str = "rss_overuse_threshold";
     /// Who dies first when memory runs out; higher survives longer.
     pub const OOM_PRIORITY: &str = "oom_priority";
+    /// How far cold memory of the pod may be taken: `none`, `conservative`, `default` or `aggressive`. Additive.
+    pub const RECLAIM: &str = "memory_reclaim";
 }
 
 /// Keys of the map [`NETWORK_ENHANCEMENT`].

@@ -6,6 +6,7 @@ use super::error::QosError;
 use super::keys;
 use super::level::Level;
 use super::reader::{MapReader, Safest, positive};
+use crate::memory::offload::Policy;
 
 /// What a pod wishes of its memory.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +19,8 @@ pub struct MemoryWishes {
     pub rss_overuse_threshold: Option<f64>,
     /// Who dies first when memory runs out.
     pub oom_priority: OomPriority,
+    /// How far cold memory of the pod may be taken.
+    pub reclaim: Policy,
 }
 
 /// Who dies first when memory runs out; a higher score survives longer.
@@ -79,6 +82,14 @@ pub(super) fn read(
             positive,
         ),
         oom_priority: read_oom_priority(level, &mut map),
+        reclaim: map
+            .parse(
+                keys::memory::RECLAIM,
+                "none, conservative, default or aggressive",
+                Safest::Is(Policy::None, "none"),
+                Policy::from_name,
+            )
+            .unwrap_or(Policy::of(level)),
     };
     map.close();
     wishes

@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::memory::offload::Policy;
 
 #[rstest]
 #[case(Level::Shared, r#"{"numa_binding":"true"}"#, true, false)]
@@ -137,4 +138,20 @@ fn oom_priorities_refused(
 #[case(Level::System, 200)]
 fn oom_priority_without_a_wish(#[case] level: Level, #[case] score: i32) {
     assert_eq!(plain(level).memory.oom_priority.score(), score);
+}
+
+#[rstest]
+#[case(Level::Reclaimed, "{}", Policy::Default)]
+#[case(Level::Shared, "{}", Policy::None)]
+#[case(
+    Level::Shared,
+    r#"{"memory_reclaim":"conservative"}"#,
+    Policy::Conservative
+)]
+#[case(Level::Reclaimed, r#"{"memory_reclaim":"none"}"#, Policy::None)]
+fn reclaim(#[case] level: Level, #[case] map: &str, #[case] policy: Policy) {
+    assert_eq!(
+        clean(level, keys::MEMORY_ENHANCEMENT, map).memory.reclaim,
+        policy
+    );
 }
