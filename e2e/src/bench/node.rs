@@ -4,7 +4,7 @@
 //! pod), the agent with the flags it is installed with, its CPU time and resident memory over a minute. Beside it, over the same groups, a bare walk as
 //! cAdvisor does one: every file of every pod and container opened, read, parsed and closed, once a second.
 //!
-//! **Surge.** An idle batch pod whose quota is the ceiling, then threads that burn in a service; the time until the quota is lower, with the API server gone.
+//! **Surge.** A batch pod that computes, an idle one whose quota is read, then threads that burn in a service; the time until the quota is lower, with the API server gone.
 //! Read from the kernel's file every 5 ms.
 
 use std::{
@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::median;
 use crate::{
     node::{
-        agent::AgentSetup,
+        agent::{Agent, AgentSetup},
         api::Api,
         pod::PodSpec,
         stage::{Pod, Stage},
@@ -37,7 +37,7 @@ const BAR_MILLICORES: f64 = 5.0;
 /// Bars of the issue: the promise, and the median with pressure triggers.
 const BAR_SURGE_MS: f64 = 1_000.0;
 const BAR_MEDIAN_MS: f64 = 200.0;
-/// How long the agent's CPU is measured: the kernel tells it in ticks of 10 ms, here a sixth of a millicore.
+/// How long the agent's CPU is measured.
 const SPAN: Duration = Duration::from_secs(60);
 /// Until it has found everything and grown what it keeps.
 const SETTLE: Duration = Duration::from_secs(12);
@@ -122,6 +122,16 @@ fn settle_pod(stage: &Stage<'_>, number: usize) -> Result<Resident, String> {
     })
 }
 
+/// CPU use over [`SPAN`], and resident memory at its end, KiB.
+fn millicores_of(agent: &Agent) -> Result<(f64, u64), String> {
+    let (before, _) = agent.cost()?;
+    let began = Instant::now();
+    std::thread::sleep(SPAN);
+    let (after, resident) = agent.cost()?;
+    let millicores = (after - before) / began.elapsed().as_secs_f64() * 1_000.0;
+    Ok((millicores, resident))
+}
+
 fn cost(stage: &Stage<'_>, pods: usize) -> Outcome {
     let residents = (0..pods)
         .map(|number| settle_pod(stage, number))
@@ -132,12 +142,16 @@ fn cost(stage: &Stage<'_>, pods: usize) -> Outcome {
     let mut agent = installed(stage).start()?;
     agent.wait_sampled(stage.limit(30))?;
     std::thread::sleep(SETTLE);
-    let (before, _) = agent.cost()?;
-    let began = Instant::now();
-    std::thread::sleep(SPAN);
-    let (after, resident) = agent.cost()?;
-    let millicores = (after - before) / began.elapsed().as_secs_f64() * 1_000.0;
+    let (millicores, resident) = millicores_of(&agent)?;
     let mib = resident as f64 / 1_024.0;
+    // The first one is reclaimed.
+    let worker = residents
+        .first()
+        .and_then(|resident| resident.groups.last())
+        .map(|group| Process::start(&stage.tree.entrances(group), Kind::Burn { threads: 1 }))
+        .transpose()?;
+    let (working, _) = millicores_of(&agent)?;
+    drop(worker);
     let groups: Vec<&Path> = residents
         .iter()
         .flat_map(|resident| resident.groups.iter().map(PathBuf::as_path))
@@ -165,6 +179,13 @@ fn cost(stage: &Stage<'_>, pods: usize) -> Outcome {
         BAR_MILLICORES,
     ));
     stage.figure(row(
+        "agent-millicores-batch-works",
+        "the same while a reclaimed pod computes, so that surges are looked for at the fastest pace",
+        working,
+        "millicores",
+        BAR_MILLICORES,
+    ));
+    stage.figure(row(
         "agent-mib",
         "resident memory of the agent",
         mib,
@@ -179,7 +200,7 @@ fn cost(stage: &Stage<'_>, pods: usize) -> Outcome {
         &place,
     ));
     Ok(Verdict::Shown(format!(
-        "agent {millicores:.1} millicores, {mib:.1} MiB; bare walk {walk:.1} millicores"
+        "agent {millicores:.2} millicores, {working:.2} while batch works, {mib:.1} MiB; bare walk {walk:.1} millicores"
     )))
 }
 
@@ -259,16 +280,20 @@ fn surges(stage: &Stage<'_>) -> Outcome {
     // The API server is the stage's; a second one, for this agent alone, goes away.
     let mut api = Api::start("node")?;
     api.write_kubeconfig(&stage.directory.join("kubeconfig"))?;
-    let specs = (
+    let specs = [
         PodSpec::reclaimed("batch", 1_000, 64),
         PodSpec::service("service", 500, 64),
-    );
-    for spec in [&specs.0, &specs.1] {
+        PodSpec::reclaimed("worker", 100, 64),
+    ];
+    for spec in &specs {
         api.put(spec.object("node"));
     }
+    let [batch, service, worker] = &specs;
     // It sleeps, so that its quota is the ceiling: one that burns is given what it can use, and on a machine with other work that is less.
-    let batch = stage.start_pod(&specs.0, Kind::Sleep)?;
-    let service = stage.start_pod(&specs.1, Kind::Sleep)?;
+    let batch = stage.start_pod(batch, Kind::Sleep)?;
+    let service = stage.start_pod(service, Kind::Sleep)?;
+    // Where no batch computes nothing could give way, and nobody hurries.
+    let _worker = stage.start_pod(worker, Kind::Burn { threads: 1 })?;
     let mut agent = installed(stage).start()?;
     agent.wait_sampled(stage.limit(30))?;
     let with_triggers = agent

@@ -124,6 +124,7 @@ impl Reflex {
             .glance(self.config.machine_usage, &self.between.outside);
         self.pace.cost(began.elapsed());
         let rates = self.glances.push(now_nanos, times?)?;
+        self.pace.batch(rates.batch, usage.capacity.cpu);
         let others = self.between.others;
         let recent = self.peaks.recent(now_nanos as f64 / 1e9);
         is_surge(rates.long + others, recent.cpu, usage.capacity.cpu)

@@ -2,6 +2,7 @@
 //!
 //! | | pause |
 //! |---|---|
+//! | reclaimed pods use next to nothing | [`SLOW`]: there is nothing that could give way |
 //! | no pressure triggers | [`FAST`] |
 //! | triggers, and they are silent | [`SLOW`]: they wake the thread; a surge that makes no service wait is in no hurry |
 //! | for [`ALERT`] after a trigger or a surge | [`FAST`]: the height of a surge is known only once it lasts |
@@ -11,10 +12,14 @@
 
 use std::time::Duration;
 
+use katalyst_core::units::Millicpu;
+
 /// Pause while a surge is looked for by glances alone: two glances fit into the interval over which a jump is judged.
 const FAST: Duration = Duration::from_millis(75);
 /// Pause while triggers tell.
 const SLOW: Duration = Duration::from_millis(250);
+/// Batch that uses less than this part of the machine has nothing to give up: a tenth of the jump that counts as a surge.
+const QUIET: f64 = 0.01;
 /// How long a surge is followed closely.
 const ALERT: Duration = Duration::from_secs(1);
 /// A pause is at least this many times what a glance takes.
@@ -24,6 +29,7 @@ const COST: u32 = 200;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     triggers: bool,
+    quiet_batch: bool,
     alert_until_nanos: u64,
     /// Smoothed over some glances, since one may be interrupted.
     cost: Duration,
@@ -33,6 +39,11 @@ impl Pace {
     /// Whether triggers are set.
     pub(super) fn set_triggers(&mut self, set: bool) {
         self.triggers = set;
+    }
+
+    /// What best-effort pods used between the last glances, of a machine of `capacity`.
+    pub(super) fn batch(&mut self, used: Millicpu, capacity: Millicpu) {
+        self.quiet_batch = used < capacity.scale(QUIET);
     }
 
     /// Something happened: follow it closely.
@@ -48,7 +59,8 @@ impl Pace {
 
     /// Time until the next glance.
     pub(super) fn pause(&self, now_nanos: u64) -> Duration {
-        let pause = if self.triggers && now_nanos >= self.alert_until_nanos {
+        let restful = self.triggers || self.quiet_batch;
+        let pause = if restful && now_nanos >= self.alert_until_nanos {
             SLOW
         } else {
             FAST
@@ -70,6 +82,16 @@ mod tests {
         pace.alert(5);
         assert_eq!(pace.pause(1_000_000_004), FAST);
         assert_eq!(pace.pause(1_000_000_005), SLOW);
+    }
+
+    #[test]
+    fn without_batch_there_is_nothing_to_hurry_for() {
+        let capacity = Millicpu::new(8_000);
+        let mut pace = Pace::default();
+        pace.batch(Millicpu::new(79), capacity);
+        assert_eq!(pace.pause(0), SLOW);
+        pace.batch(Millicpu::new(80), capacity);
+        assert_eq!(pace.pause(0), FAST);
     }
 
     #[test]

@@ -29,12 +29,14 @@ pub(super) struct Glances {
     recent: VecDeque<(u64, CpuTimes)>,
 }
 
-/// What everything but best-effort pods used.
+/// What was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rates {
-    /// Over the longer interval.
+    /// By best-effort pods, over the longer interval.
+    pub(super) batch: Millicpu,
+    /// By everything else, over the longer interval.
     pub(super) long: Millicpu,
-    /// Over the shorter one.
+    /// The same over the shorter one.
     pub(super) short: Millicpu,
 }
 
@@ -47,16 +49,14 @@ impl Glances {
         }) {
             self.recent.clear();
         }
-        let long = self.rate(LONG, now_nanos, times);
-        let short = self.rate(SHORT, now_nanos, times);
+        let long = self.rates(LONG, now_nanos, times);
+        let short = self.rates(SHORT, now_nanos, times);
         if self.recent.len() >= KEPT {
             self.recent.pop_front();
         }
         self.recent.push_back((now_nanos, times));
-        Some(Rates {
-            long: long?,
-            short: short?,
-        })
+        let ((batch, long), (_, short)) = (long?, short?);
+        Some(Rates { batch, long, short })
     }
 
     /// Forgets them: what follows is not comparable.
@@ -64,8 +64,13 @@ impl Glances {
         self.recent.clear();
     }
 
-    /// Use since the latest glance that is at least that old.
-    fn rate(&self, least: Duration, now_nanos: u64, now: CpuTimes) -> Option<Millicpu> {
+    /// Use by best-effort pods and by everything else since the latest glance that is at least that old.
+    fn rates(
+        &self,
+        least: Duration,
+        now_nanos: u64,
+        now: CpuTimes,
+    ) -> Option<(Millicpu, Millicpu)> {
         let (elapsed, before) = self
             .recent
             .iter()
@@ -74,10 +79,8 @@ impl Glances {
             .find(|(elapsed, _)| u128::from(*elapsed) >= least.as_nanos())?;
         let whole = now.whole.saturating_sub(before.whole);
         let best_effort = now.best_effort.saturating_sub(before.best_effort);
-        let nanos = whole.saturating_sub(best_effort);
-        Some(Millicpu::new(
-            (nanos as f64 * 1_000.0 / elapsed as f64) as u64,
-        ))
+        let rate = |nanos: u64| Millicpu::new((nanos as f64 * 1_000.0 / elapsed as f64) as u64);
+        Some((rate(best_effort), rate(whole.saturating_sub(best_effort))))
     }
 }
 
@@ -124,6 +127,14 @@ mod tests {
         let mut glances = Glances::default();
         push(&mut glances, 0, 0, 0);
         assert_eq!(push(&mut glances, 250, 500, 250), Some((1_000, 1_000)));
+    }
+
+    #[test]
+    fn batch_is_measured_apart() {
+        let mut glances = Glances::default();
+        push(&mut glances, 0, 0, 0);
+        let rates = glances.push(200_000_000, times(300, 100));
+        assert_eq!(rates.map(|rates| rates.batch.get()), Some(500));
     }
 
     #[test]
