@@ -113,8 +113,10 @@ const EMULATED_CPU: &str = "Nehalem";
 /// - `panic=-1` with `-no-reboot` ends the emulator when the kernel fails.
 /// - `maxcpus=1`: the initial file system's init starts the other processors, and says why.
 /// - `tsc=reliable`: the emulated counter is the host's; the kernel's check of it only notices that the host was busy.
+/// - `no_timer_check`: at boot the kernel counts timer ticks for some milliseconds and panics without them ("IO-APIC + timer doesn't work!"),
+///   which is what it sees on a busy host.
 /// - `mitigations=off`: the guest runs only what the tests bring, and emulated indirect branches are dear.
-const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 maxcpus=1 tsc=reliable mitigations=off nokaslr audit=0 nowatchdog";
+const KERNEL_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 maxcpus=1 tsc=reliable no_timer_check mitigations=off nokaslr audit=0 nowatchdog";
 
 fn numa(machine: &Machine, argv: &mut Arguments) {
     let mut first_cpu = 0;
