@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`cpu_set`], [`topology`] | nothing: the machine and sets of its CPUs, as values |
 //! | [`qos`] | what a pod's annotations mean |
+//! | [`prediction`] | how much the pods of a node will use at most, within a budget of violations |
 //! | [`capacity`] | how much of a node may be offered to batch pods |
 //! | [`placement`] | whether a pod fits a node, with which NUMA nodes and devices, and how well |
 //! | [`packing`] | which node and cards a pod with GPUs takes, so that least stays behind unused |
@@ -29,6 +30,7 @@ pub mod memory;
 pub mod packing;
 pub mod placement;
 pub mod pools;
+pub mod prediction;
 pub mod qos;
 pub mod quantity;
 pub mod rebind;
