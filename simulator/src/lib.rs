@@ -4,5 +4,7 @@
 //! and counts. Rollouts are judged before they happen.
 
 pub mod gpu;
+pub mod parallel;
+pub mod peak;
 pub mod replay;
 pub mod trace;

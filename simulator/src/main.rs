@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use katalyst_core::capacity::Params;
 use katalyst_core::packing::PolicyName;
 use katalyst_simulator::gpu::report;
 use katalyst_simulator::gpu::run::{Harness, Options, Which};
+use katalyst_simulator::peak;
 use katalyst_simulator::replay::{Outcome, Setting, combine, replay};
 use katalyst_simulator::trace::{self, Traces};
 use serde_json::json;
@@ -37,6 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
+    /// How much the peak predictors save on recorded load, and how often, how far and where more was needed than they said.
+    Peak(PeakCommand),
     /// How well packing policies fill a cluster with GPUs: the published benchmark, kube-scheduler's rules, and pods that leave.
     Gpu {
         /// Folder with `openb_node_list_gpu_node.csv` and `openb_pod_list_*.csv`, or its parent.
@@ -69,8 +72,35 @@ enum Command {
     },
 }
 
+/// Options of `peak`.
+#[derive(Debug, Args)]
+struct PeakCommand {
+    /// Folder of traces, or its parent.
+    #[arg(long, env = "TRACES", default_value = "../shared/data")]
+    traces: PathBuf,
+    /// Published rows of the reference predictors, which must be reproduced first.
+    #[arg(long, env = "REFERENCE", value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// Only scenarios whose name contains one of these (`bb-sized,g11`).
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Leave the reference predictors out.
+    #[arg(long)]
+    ours_only: bool,
+    /// Threads; 0 for one a processor.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Write the whole table, in the columns of the published one.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write the claims as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Peak(command) => peak(&command),
         Command::Replay {
             traces,
             windows,
@@ -100,6 +130,22 @@ fn main() -> anyhow::Result<()> {
             gpu(&options, csv.as_deref(), report.as_deref())
         }
     }
+}
+
+fn peak(command: &PeakCommand) -> anyhow::Result<()> {
+    let options = peak::run::Options {
+        traces: command.traces.clone(),
+        only: command.only.clone(),
+        threads: command.threads,
+        references: !command.ours_only,
+    };
+    let entries = peak::run::run(&options)?;
+    if let Some(path) = &command.reference {
+        let published = peak::reference::read(path)?;
+        let found = peak::reference::compare(&peak::run::by_key(&entries), &published);
+        println!("{found:?}");
+    }
+    Ok(())
 }
 
 fn gpu(options: &Options, csv: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {

@@ -100,7 +100,8 @@ pub fn read(folder: &Path, dataset: &str, series_file: &str) -> Result<Traces, T
     })
 }
 
-fn open(path: &Path) -> Result<BufReader<Box<dyn Read>>, TraceError> {
+/// Opens a file of a trace, packed or not.
+pub(crate) fn open(path: &Path) -> Result<BufReader<Box<dyn Read>>, TraceError> {
     let file = File::open(path).map_err(|source| TraceError::Read {
         path: path.to_owned(),
         source,
