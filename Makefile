@@ -130,6 +130,12 @@ TRACES ?= ../shared/data
 replay: ## What the estimator would have offered on recorded load (TRACES=folder; synthetic load without)
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- replay --traces $(TRACES) --report target/reports/replay.json
 
+# Published rows that the reference predictors must reproduce; without the file the comparison is left out.
+REFERENCE ?= $(wildcard ../shared/reference/peak_baselines.csv.gz)
+.PHONY: sim-peak
+sim-peak: ## Savings and violations of peak predictors on recorded load, ours within its budget (TRACES=folder, REFERENCE=file, ARGS='--only bb --ours-only')
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- peak --traces $(TRACES) $(if $(REFERENCE),--reference $(REFERENCE)) --csv target/reports/sim-peak.csv --report target/reports/sim-peak.json $(ARGS)
+
 OPENB ?= ../shared/data/openb
 .PHONY: sim-gpu
 sim-gpu: ## How well GPUs are packed on recorded clusters, against the published best (OPENB=folder, ARGS='--seeds 2 --traces default')

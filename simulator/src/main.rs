@@ -140,10 +140,30 @@ fn peak(command: &PeakCommand) -> anyhow::Result<()> {
         references: !command.ours_only,
     };
     let entries = peak::run::run(&options)?;
+    let mut claims = Vec::new();
     if let Some(path) = &command.reference {
         let published = peak::reference::read(path)?;
         let found = peak::reference::compare(&peak::run::by_key(&entries), &published);
-        println!("{found:?}");
+        let claim = peak::report::reproduced(&found);
+        println!("{}", peak::report::line(&claim));
+        for key in &found.missing {
+            println!("missing: {}", key.join(", "));
+        }
+        claims.push(claim);
+    }
+    println!("{}", peak::report::table(&entries));
+    claims.extend(peak::report::claims(&entries));
+    for claim in &claims {
+        println!("{}", peak::report::line(claim));
+    }
+    if let Some(path) = &command.csv {
+        write(path, &peak::report::csv(&entries))?;
+        for (name, picture) in peak::picture::all(&entries) {
+            write(&path.with_file_name(name), &picture)?;
+        }
+    }
+    if let Some(path) = &command.report {
+        write(path, &serde_json::to_string_pretty(&claims)?)?;
     }
     Ok(())
 }

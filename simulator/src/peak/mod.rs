@@ -6,9 +6,12 @@
 pub mod crane;
 pub mod judge;
 pub mod metrics;
+pub mod ours;
+pub mod picture;
 pub mod pooled;
 pub mod reference;
 pub mod references;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod series;

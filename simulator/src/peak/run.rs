@@ -10,8 +10,9 @@ use super::judge::{self, HORIZONS, Judged};
 use super::metrics::{Row, horizon_name, row};
 use super::reference::{Key, Values};
 use super::scenario::{Loaded, SCENARIOS, Scenario, folder, load};
-use super::{pooled, references};
+use super::{ours, pooled, references};
 use crate::parallel;
+use katalyst_core::prediction::conformal::Horizon;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -68,17 +69,86 @@ type Column = (String, Vec<Vec<f64>>);
 pub fn run(options: &Options) -> anyhow::Result<Vec<Entry>> {
     let folder = folder(&options.traces)
         .with_context(|| format!("no placement_static.csv in {}", options.traces.display()))?;
+    let scenarios: Vec<Scenario> = SCENARIOS
+        .into_iter()
+        .filter(|scenario| {
+            let wanted = |only: &String| scenario.short.contains(only.as_str());
+            options.only.is_empty() || options.only.iter().any(wanted)
+        })
+        .collect();
     let mut entries = Vec::new();
-    for scenario in &SCENARIOS {
-        let wanted = |only: &String| scenario.short.contains(only.as_str());
-        if options.only.is_empty() || options.only.iter().any(wanted) {
-            entries.extend(one(&folder, scenario, options)?);
-        }
+    for scenario in scenarios.iter().filter(|_| options.references) {
+        entries.extend(references_of(&folder, scenario, options)?);
+    }
+    // The machines of a scenario are one pool and go in step: so scenarios are what runs side by side.
+    let total = scenarios.len();
+    let started = Instant::now();
+    let threads = parallel::threads(options.threads);
+    let results = parallel::map(
+        &scenarios,
+        threads,
+        |scenario| -> anyhow::Result<Vec<Entry>> {
+            let loaded = load(&folder, scenario).with_context(|| scenario.short.to_owned())?;
+            Ok(ours_of(&loaded))
+        },
+        |done| {
+            let seconds = started.elapsed().as_secs_f64();
+            eprintln!("  ours: {done} of {total} scenarios, {seconds:.0} s");
+        },
+    );
+    for result in results {
+        entries.extend(result?);
     }
     Ok(entries)
 }
 
-fn one(folder: &Path, scenario: &Scenario, options: &Options) -> anyhow::Result<Vec<Entry>> {
+/// Suffixes of the rows over half of the machines: every second one.
+pub const HALVES: [&str; 2] = [" [even machines]", " [odd machines]"];
+
+/// Rows of our settings: all machines, and each half.
+fn ours_of(loaded: &Loaded) -> Vec<Entry> {
+    let (judged, settings) = ours::replay(loaded);
+    let mut entries = Vec::new();
+    for setting in &settings {
+        let horizon = match setting.horizon {
+            Horizon::Day => 0,
+            Horizon::Hour => HORIZONS.len() - 1,
+        };
+        let groups = std::iter::once(("", None)).chain(
+            HALVES
+                .into_iter()
+                .zip(0..)
+                .map(|(name, half)| (name, Some(half))),
+        );
+        for (suffix, half) in groups {
+            let mine = |index: usize| half.is_none_or(|half| index % 2 == half);
+            let machines: Vec<&Judged> = judged
+                .iter()
+                .enumerate()
+                .filter_map(|(index, machine)| mine(index).then_some(machine))
+                .collect();
+            let predictions: Vec<&[f64]> = setting
+                .predictions
+                .iter()
+                .enumerate()
+                .filter_map(|(index, values)| mine(index).then_some(values.as_slice()))
+                .collect();
+            entries.push(Entry {
+                scenario: loaded.scenario,
+                horizon,
+                predictor: format!("{}{suffix}", setting.name()),
+                row: row(&machines, &predictions, horizon),
+            });
+        }
+    }
+    entries
+}
+
+fn references_of(
+    folder: &Path,
+    scenario: &Scenario,
+    options: &Options,
+) -> anyhow::Result<Vec<Entry>> {
     let started = Instant::now();
     let loaded = load(folder, scenario).with_context(|| scenario.short.to_owned())?;
     let total = loaded.machines.len();
@@ -88,12 +158,14 @@ fn one(folder: &Path, scenario: &Scenario, options: &Options) -> anyhow::Result<
         threads,
         |machine| judge::references(&loaded, machine),
         |done| {
-            eprint!("\r  {}: {done} of {total} machines", scenario.short);
+            if done.is_multiple_of(10) || done == total {
+                let seconds = started.elapsed().as_secs_f64();
+                let name = scenario.short;
+                eprintln!("  references, {name}: {done} of {total} machines, {seconds:.0} s");
+            }
         },
     );
-    let entries = table(&loaded, &judged, threads);
-    eprintln!(", {:.0} s", started.elapsed().as_secs_f64());
-    Ok(entries)
+    Ok(table(&loaded, &judged, threads))
 }
 
 /// Rows of the references in one scenario.
