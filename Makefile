@@ -104,13 +104,14 @@ e2e-vm: ## The same in virtual machines with several NUMA nodes (VM=name for one
 ci: lint test e2e ## Everything that CI runs
 	@$(E2E) unit-tests target/test.log | tail -n 1 | sed 's/^/unit: /'
 
-bench: images ## Figures: loop latency, agent cost, controller recompute, pool plan, extender filter alone and over HTTP
+bench: images ## Figures: loop latency, agent cost, controller recompute, pool plan, extender filter alone and over HTTP, kube-scheduler's rate
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-controllers --example recompute -- --nodes 1000 --report target/reports/bench-recompute.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-core --example plan_cost -- --report target/reports/bench-pools.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example filter_cost -- --report target/reports/bench-filter.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-scheduler-extender --example http_cost -- --report target/reports/bench-http.json
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-e2e --bin katalyst-node-scenarios -- host -- --bench --driver cgroupfs --agent $(abspath $(BINARIES))/katalyst-node-agent
 	$(E2E) bench
+	$(E2E) bench-rate
 
 .PHONY: bench-vm
 bench-vm: ## The node's figures in a virtual machine: cgroup v2 with pressure triggers, emulated

@@ -36,16 +36,22 @@ impl Product {
         })
     }
 
-    /// The overlay with a component of `manifests/components`; `more` holds further fields of the kustomization, which is written below `target`.
+    /// The overlay with a component of `manifests/components`; `more` holds further fields of the kustomization.
     /// [`Self::apply`] takes back what it changed of objects, not the objects that it added.
     pub fn apply_with(&self, root: &Path, component: &str, more: &Value) -> Result<(), String> {
-        let folder = root.join("target/e2e-overlays").join(component);
+        let mut more = more.clone();
+        more["components"] = json!([format!("../../../manifests/components/{component}")]);
+        self.apply_patched(root, component, &more)
+    }
+
+    /// The overlay with further fields of a kustomization, which is written to the folder `name` below `target`.
+    pub fn apply_patched(&self, root: &Path, name: &str, more: &Value) -> Result<(), String> {
+        let folder = root.join("target/e2e-overlays").join(name);
         let overlay = self.overlay.file_name().unwrap_or_default();
         let mut kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": [format!("../../../manifests/overlays/{}", overlay.display())],
-            "components": [format!("../../../manifests/components/{component}")],
         });
         for (field, value) in more.as_object().into_iter().flatten() {
             kustomization[field] = value.clone();

@@ -4,6 +4,8 @@
 
 mod agent;
 pub(crate) mod node;
+pub mod null_extender;
+pub mod rate;
 mod surge;
 
 use std::path::PathBuf;

@@ -6,7 +6,15 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{bench::BenchArgs, demo::DemoArgs, report, scenario::SuiteArgs};
+use crate::{
+    bench::{
+        BenchArgs,
+        rate::{self, RateArgs},
+    },
+    demo::DemoArgs,
+    report,
+    scenario::SuiteArgs,
+};
 
 /// Which cluster a suite starts for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +105,15 @@ pub(super) fn bench(mut args: BenchArgs) -> anyhow::Result<u8> {
     let own = OwnCluster::start(&["cluster"], &["cluster", "up"])?;
     args.kubeconfig = Some(own.kubeconfig.clone());
     crate::bench::run(&args).map(|()| 0)
+}
+
+/// `katalyst-e2e bench-rate`.
+pub(super) fn bench_rate(args: &RateArgs) -> anyhow::Result<u8> {
+    let nodes = args.nodes.to_string();
+    let words = ["cluster", "--name", rate::CLUSTER];
+    let up = [&words[..], &["up", "--hollow", &nodes, "--port", "16483"]].concat();
+    let own = OwnCluster::start(&words, &up)?;
+    rate::run(args, &own.kubeconfig).map(|()| 0)
 }
 
 /// `katalyst-e2e report`.

@@ -43,6 +43,11 @@ enum Command {
     Demo(crate::demo::DemoArgs),
     /// Figures of the loop on a cluster of this machine.
     Bench(crate::bench::BenchArgs),
+    /// kube-scheduler's rate on many nodes, with and without the extender, on a cluster of its own.
+    BenchRate(crate::bench::rate::RateArgs),
+    /// An extender that returns every name: what the protocol alone costs.
+    #[command(hide = true)]
+    NullExtender(crate::bench::null_extender::NullExtenderArgs),
     /// Every parser of a kernel's file under the fuzzer.
     Fuzz(crate::fuzz::FuzzArgs),
     /// Print every report of `target/reports`.
@@ -67,6 +72,8 @@ impl Cli {
             Command::Suite(command) => command.run(),
             Command::Demo(args) => checks::demo(&args),
             Command::Bench(args) => checks::bench(args),
+            Command::BenchRate(args) => checks::bench_rate(&args),
+            Command::NullExtender(args) => crate::bench::null_extender::run(&args).map(|()| 0),
             Command::Fuzz(args) => crate::fuzz::run(&args),
             Command::Report => checks::print_reports(),
             Command::UnitTests { file } => checks::unit_tests(&file),

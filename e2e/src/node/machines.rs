@@ -125,7 +125,7 @@ pub struct MachinesArgs {
     #[arg(long, value_enum, default_value_t, env = ACCELERATOR_VARIABLE)]
     accelerator: Accelerator,
     /// Seconds until a machine that has not powered off is ended.
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 1_800)]
     limit: u64,
 }
 

@@ -103,6 +103,11 @@ fn report(machine: &Machine, status: bool) -> Value {
     cnr
 }
 
+/// The custom resource of a hollow node with four declared cards; with its status as the agent of an idle node reports.
+pub(crate) fn declared_cards(name: &str, status: bool) -> Value {
+    report(&Machine::cards(name, name, false), status)
+}
+
 /// The machines of a scenario, kept alive until dropped and then removed.
 struct Declared {
     kubectl: Kubectl,

@@ -25,6 +25,7 @@ mod taints;
 mod tls;
 mod world;
 
+pub(crate) use declared::declared_cards;
 pub use suite::{SuiteArgs, run};
 pub use world::World;
 
