@@ -155,6 +155,10 @@ pub async fn start(process: Process, args: Args) -> Result<(), BoxError> {
         "learning of packing",
         learn(extender.clone(), stopping.clone()),
     );
+    tasks.spawn(
+        "closer look",
+        look_closer(extender.clone(), stopping.clone()),
+    );
     tasks.spawn("wake-up", wakeup::run(extender, clients.api, stopping));
     Ok(())
 }
@@ -172,6 +176,21 @@ pub async fn learn(extender: Arc<Extender>, stopping: CancellationToken) -> Resu
             learner.packing().learn(&table);
         })
         .await?;
+    }
+}
+
+/// Computes costs that questions guessed about, on a thread where it holds up nobody.
+pub async fn look_closer(
+    extender: Arc<Extender>,
+    stopping: CancellationToken,
+) -> Result<(), BoxError> {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            () = extender.worth_a_closer_look() => {}
+        }
+        let looking = extender.clone();
+        tokio::task::spawn_blocking(move || looking.look_closer()).await?;
     }
 }
 

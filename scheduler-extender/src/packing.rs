@@ -3,8 +3,8 @@
 //! The policy learns from the pods that are asked about: each counts once. When what it knows is worth a new look, another policy is
 //! made of it away from the request ([`Packing::learn`]), and every cost is computed anew from then on. Costs that are known are kept
 //! with the node's verdict. A value of the rollout policy takes tens of microseconds, a glance at all nodes of a cluster would take seconds:
-//! where a cost is not known it is guessed first, by what best fit would say, and computed only for the few nodes that a question would otherwise
-//! choose by guess ([`Ranking`]).
+//! where a cost is not known it is guessed first, by what best fit would say, and computed for the few nodes that a question would otherwise
+//! choose by guess, of most of them after the question ([`Ranking`]).
 
 use std::cell::RefCell;
 use std::sync::Arc;

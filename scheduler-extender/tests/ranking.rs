@@ -159,6 +159,7 @@ async fn a_question_computes_few_costs_and_those_that_follow_the_others() {
     );
     for round in 0..NODES {
         names(&extender, &pod(&format!("b-{round}"), 250));
+        extender.look_closer();
     }
     let last = names(&extender, &pod("c", 250));
     let least = costs.values().copied().fold(f64::INFINITY, f64::min);

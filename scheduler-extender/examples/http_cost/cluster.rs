@@ -207,10 +207,14 @@ impl Cluster {
     pub(crate) fn serve(&mut self) -> Result<Server> {
         let verbs = router(self.extender.clone(), self.process.health.clone(), MAX_BODY);
         let runtime = self.runtime.take().context("it is served already")?;
-        let extender = self.extender.clone();
         let stop = CancellationToken::new();
+        let (learning, looking) = (self.extender.clone(), self.extender.clone());
         let stopping = stop.clone();
-        runtime.spawn(async move { katalyst_scheduler_extender::learn(extender, stopping).await });
+        runtime.spawn(async move { katalyst_scheduler_extender::learn(learning, stopping).await });
+        let stopping = stop.clone();
+        runtime.spawn(
+            async move { katalyst_scheduler_extender::look_closer(looking, stopping).await },
+        );
         serve(runtime, verbs, stop)
     }
 }

@@ -161,7 +161,10 @@ fn uid(workload: &str, number: usize) -> String {
 
 /// The question of filter and prioritize.
 pub(crate) fn question(pod: &Value, names: &[String]) -> Vec<u8> {
-    json!({"Pod": pod, "Nodes": null, "NodeNames": names})
-        .to_string()
-        .into_bytes()
+    // Fields in the order of the Go struct.
+    format!(
+        r#"{{"Pod":{pod},"Nodes":null,"NodeNames":{}}}"#,
+        json!(names)
+    )
+    .into_bytes()
 }

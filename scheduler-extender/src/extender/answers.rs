@@ -24,6 +24,7 @@ impl Extender {
         let decision = verbs::filter(&args, &pod, &self.judge(&table, now));
         let answer = serde_json::to_vec(&decision.answer(&args));
         if decision.feasible() {
+            self.closer.put(&pod, &decision.later);
             self.waiting.lock().served(&pod.uid);
             let charge = Charge {
                 priority: pod.priority,
@@ -84,7 +85,7 @@ impl Extender {
         }
     }
 
-    fn judge<'a>(&'a self, table: &'a Table, now: UnixMillis) -> Judge<'a> {
+    pub(super) fn judge<'a>(&'a self, table: &'a Table, now: UnixMillis) -> Judge<'a> {
         Judge {
             table,
             memo: &self.memo,

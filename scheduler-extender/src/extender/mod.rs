@@ -1,6 +1,7 @@
 //! The extender itself: the verbs joined with the ledger, the memories and the metrics.
 
 mod answers;
+mod closer;
 mod placing;
 
 pub use placing::charge_of;
@@ -39,6 +40,7 @@ pub struct Extender {
     budgets: Budgets,
     labels: LabelSets,
     memo: Memo,
+    closer: closer::Line,
     clock: Clock,
     in_mind: Mutex<Recent<(PodRequest, Charge)>>,
     waiting: Mutex<Waiting>,
@@ -69,6 +71,7 @@ impl Extender {
             budgets: Budgets::default(),
             labels: LabelSets::default(),
             memo: Memo::default(),
+            closer: closer::Line::default(),
             clock,
             in_mind: Mutex::new(Recent::new(PODS_IN_MIND)),
             waiting: Mutex::default(),

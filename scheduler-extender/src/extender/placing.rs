@@ -87,6 +87,11 @@ impl Extender {
         }
         let (settlement, result) = self.binder.bind(args, record).await;
         guard.settle(settlement);
+        if pod.wish.wants_devices()
+            && let Some(cell) = self.ledger.table().get(&args.node)
+        {
+            self.closer.put(&pod, &[cell.slot]);
+        }
         self.waiting.lock().served(&uid);
         result.map_err(|cause| (Outcome::ApiError, cause))
     }

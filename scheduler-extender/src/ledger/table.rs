@@ -208,6 +208,15 @@ impl Table {
 }
 
 impl Names for Table {
+    fn begins(&self, rest: &[u8], after: Option<u32>) -> Option<(u32, usize)> {
+        let follower = after.and_then(|slot| self.followers.get(slot as usize));
+        let expected = follower.map_or(0, |follower| follower.load(Ordering::Relaxed));
+        let named = self.named.get(expected as usize)?;
+        let name = self.text.get(named.from as usize..named.to as usize)?;
+        let follows = rest.strip_prefix(name)?;
+        (!name.is_empty() && follows.first() == Some(&b'"')).then_some((expected, name.len()))
+    }
+
     fn find(&self, name: &str, after: Option<u32>) -> Option<u32> {
         let follower = after.and_then(|slot| self.followers.get(slot as usize));
         let expected = follower.map_or(0, |follower| follower.load(Ordering::Relaxed));

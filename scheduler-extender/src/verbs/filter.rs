@@ -29,7 +29,7 @@ pub struct Judge<'a> {
     pub stale_after: i64,
 }
 
-/// Nodes whose cost is computed on one question where it would otherwise be a guess. Two values each, of some 50 us.
+/// Nodes whose cost a question must know, or else compute: two values each, of some 50 us. As many again are computed after it.
 const CLOSER: usize = 3;
 
 /// One question: what was found about nodes for such a pod before, and how they rank.
@@ -131,6 +131,8 @@ pub struct Decision {
     pub rejected: Vec<(usize, Rejection, bool)>,
     /// Placement has no preference: every candidate passes that is not rejected.
     pub pass_all: bool,
+    /// Positions in the table of the most promising nodes whose cost stayed a guess.
+    pub later: Vec<u32>,
 }
 
 /// Decides about the candidates of a question.
@@ -163,17 +165,18 @@ pub fn filter(args: &ExtenderArgs<'_>, pod: &PodRequest, judge: &Judge<'_>) -> D
         },
     );
     let mut guesses = guessed.into_indices();
-    for index in guesses
-        .drain(..guesses.len().min(CLOSER))
-        .collect::<Vec<_>>()
-    {
-        let slot = args.candidates.get(index).and_then(|each| each.slot);
+    let slot_of = |index: usize| args.candidates.get(index).and_then(|each| each.slot);
+    let missing = CLOSER.saturating_sub(best.len()).min(guesses.len());
+    for index in guesses.drain(..missing).collect::<Vec<_>>() {
+        let slot = slot_of(index);
         match slot.and_then(|slot| judge.look_closer(slot, pod, &inquiry)) {
             Some(rank) => best.offer(rank, || tie(slot), index),
             // Taken in between: bind looks again.
             None => guesses.push(index),
         }
     }
+    let later = guesses.iter().take(CLOSER).copied().filter_map(slot_of);
+    let later = later.collect();
     let mut chosen = best.into_indices();
     chosen.extend(guesses);
     chosen.truncate(judge.policy.max_nodes.max(1));
@@ -181,7 +184,13 @@ pub fn filter(args: &ExtenderArgs<'_>, pod: &PodRequest, judge: &Judge<'_>) -> D
         chosen: if pass_all { passing } else { chosen },
         rejected,
         pass_all,
+        later,
     }
+}
+
+/// Computes what the node at that position costs for such a pod, for the questions that follow.
+pub fn look_closer(slot: u32, pod: &PodRequest, judge: &Judge<'_>) {
+    judge.look_closer(slot, pod, &judge.inquire(pod));
 }
 
 /// Pods of one size see equal ranks everywhere; without this all of them would be sent to the same nodes, and conflict there.
@@ -207,6 +216,10 @@ impl Best {
 
     fn is_empty(&self) -> bool {
         self.ranked.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.ranked.len()
     }
 
     /// `tie` is asked for only where it may decide.

@@ -8,7 +8,7 @@ mod record;
 mod taints;
 mod verdicts;
 
-pub use filter::{Decision, Judge, filter};
+pub use filter::{Decision, Judge, filter, look_closer};
 pub use preempt::preempt;
 pub use prioritize::prioritize;
 pub use record::annotations;

@@ -10,12 +10,18 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Name, NodeList, WirePod};
+use super::{Name, NodeList, WirePod, straight};
 
 /// A table of names. Positions are the table's own.
 pub trait Names {
     /// The position of a name, which came after the one at position `after` in the question.
     fn find(&self, name: &str, after: Option<u32>) -> Option<u32>;
+
+    /// The position and length of the name that `find` would try first after `after`, where `rest` begins with it and a quote.
+    fn begins(&self, rest: &[u8], after: Option<u32>) -> Option<(u32, usize)> {
+        let _ = (rest, after);
+        None
+    }
 }
 
 /// Knows no name.
@@ -52,6 +58,9 @@ impl<'a> ExtenderArgs<'a> {
     pub fn read(body: &'a [u8], names: &impl Names) -> Result<Self, serde_json::Error> {
         // Once for all of it, and not name by name.
         let text = std::str::from_utf8(body).map_err(serde::de::Error::custom)?;
+        if let Some(args) = straight::read(text, names) {
+            return Ok(args);
+        }
         let mut parser = serde_json::Deserializer::from_str(text);
         let args = Question(names, body.len() / USUAL_NAME).deserialize(&mut parser)?;
         parser.end()?;
@@ -60,9 +69,9 @@ impl<'a> ExtenderArgs<'a> {
 }
 
 /// Bytes of the usual name with quotes and comma, or fewer: room is made for so many at once.
-const USUAL_NAME: usize = 24;
+pub(super) const USUAL_NAME: usize = 24;
 /// No more room than that is made on the word of a length.
-const MOST_ROOM: usize = 16_384;
+pub(super) const MOST_ROOM: usize = 16_384;
 
 /// The table, and about how many names there may be.
 struct Question<'n, N>(&'n N, usize);

@@ -6,6 +6,7 @@
 mod args;
 mod pod;
 mod quantity;
+mod straight;
 
 pub use args::{Candidate, ExtenderArgs, Names};
 pub use pod::{
