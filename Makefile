@@ -137,6 +137,10 @@ REFERENCE ?= $(wildcard ../shared/reference/peak_baselines.csv.gz)
 sim-peak: ## Savings and violations of peak predictors on recorded load, ours within its budget (TRACES=folder, REFERENCE=file, ARGS='--only bb --ours-only')
 	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- peak --traces $(TRACES) $(if $(REFERENCE),--reference $(REFERENCE)) --csv target/reports/sim-peak.csv --report target/reports/sim-peak.json $(ARGS)
 
+.PHONY: sim-cluster
+sim-cluster: ## A cluster of 1,000 nodes through a week of recorded services with a batch backlog (TRACES=folder, ARGS='--nodes 10000 --day')
+	$(STATIC) $(CARGO) run --quiet --locked --release --target $(TARGET) -p katalyst-simulator -- cluster --traces $(TRACES) --svg target/reports/sim-cluster.svg --report target/reports/sim-cluster.json $(ARGS)
+
 OPENB ?= ../shared/data/openb
 .PHONY: sim-gpu
 sim-gpu: ## How well GPUs are packed on recorded clusters, against the published best (OPENB=folder, ARGS='--seeds 2 --traces default')

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use katalyst_core::capacity::Params;
 use katalyst_core::packing::PolicyName;
+use katalyst_core::prediction::conformal::Horizon;
+use katalyst_simulator::cluster;
 use katalyst_simulator::gpu::report;
 use katalyst_simulator::gpu::run::{Harness, Options, Which};
 use katalyst_simulator::peak;
@@ -40,6 +42,8 @@ enum Command {
     },
     /// How much the peak predictors save on recorded load, and how often, how far and where more was needed than they said.
     Peak(PeakCommand),
+    /// A whole cluster through a week: services from recorded load, a batch backlog, and every decision about a batch pod.
+    Cluster(ClusterCommand),
     /// How well packing policies fill a cluster with GPUs: the published benchmark, kube-scheduler's rules, and pods that leave.
     Gpu {
         /// Folder with `openb_node_list_gpu_node.csv` and `openb_pod_list_*.csv`, or its parent.
@@ -98,9 +102,71 @@ struct PeakCommand {
     report: Option<PathBuf>,
 }
 
+/// Options of `cluster`.
+#[derive(Debug, Args)]
+struct ClusterCommand {
+    /// Folder of traces, or its parent.
+    #[arg(long, env = "TRACES", default_value = "../shared/data")]
+    traces: PathBuf,
+    /// Nodes.
+    #[arg(long, default_value_t = 1000)]
+    nodes: usize,
+    /// Days with batch work, after seven without.
+    #[arg(long, default_value_t = 7)]
+    days: usize,
+    /// Seed of the backlog.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Share of time in which services may go above what was predicted.
+    #[arg(long, default_value_t = 0.05)]
+    budget: f64,
+    /// Predict a day ahead instead of an hour.
+    #[arg(long)]
+    day: bool,
+    /// Threads; 0 for one a processor.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Write a picture.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Write the claims as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
+    let options = cluster::run::Options {
+        traces: command.traces.clone(),
+        nodes: command.nodes,
+        days: command.days,
+        seed: command.seed,
+        threads: command.threads,
+        alpha: command.budget,
+        horizon: if command.day {
+            Horizon::Day
+        } else {
+            Horizon::Hour
+        },
+    };
+    let outcome = cluster::run::run(&options)?;
+    println!("{}", cluster::report::table(&outcome));
+    let claims = cluster::report::claims(&outcome, &options);
+    for claim in &claims {
+        println!("{}", peak::report::line(claim));
+    }
+    if let Some(path) = &command.svg {
+        write(path, &cluster::report::picture(&outcome))?;
+    }
+    if let Some(path) = &command.report {
+        write(path, &serde_json::to_string_pretty(&claims)?)?;
+    }
+    Ok(())
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Peak(command) => peak(&command),
+        Command::Cluster(command) => cluster(&command),
         Command::Replay {
             traces,
             windows,

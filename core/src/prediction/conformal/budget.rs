@@ -98,6 +98,11 @@ impl Pool {
         }
     }
 
+    /// The pool's promises of the last weeks, and how many were broken: the achieved rate, to be published.
+    pub const fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// Notes that a node's prediction of this step was published with a factor. One each half hour counts.
     pub fn promise(&mut self, account: &mut Account, step: u64, factor: f64) {
         account.promise(step, factor);
