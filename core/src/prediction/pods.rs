@@ -1,9 +1,11 @@
 //! State for each pod of a node, in the order of the samples.
 
+use serde::{Deserialize, Serialize};
+
 use super::PodSample;
 
 /// One state a pod.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Pods<S> {
     entries: Vec<(u64, S)>,
 }
@@ -50,6 +52,11 @@ impl<S> Pods<S> {
             })
             .collect();
         true
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The states, in the order of the last sample.

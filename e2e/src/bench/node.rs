@@ -37,7 +37,7 @@ const BAR_MILLICORES: f64 = 5.0;
 /// Bars of the issue: the promise, and the median with pressure triggers.
 const BAR_SURGE_MS: f64 = 1_000.0;
 const BAR_MEDIAN_MS: f64 = 200.0;
-/// How long the agent's CPU is measured.
+/// How long the agent's CPU is measured: the kernel tells it in ticks of 10 ms, here a sixth of a millicore, and of threads that ended too.
 const SPAN: Duration = Duration::from_secs(60);
 /// Until it has found everything and grown what it keeps.
 const SETTLE: Duration = Duration::from_secs(12);

@@ -242,31 +242,28 @@ impl Agent {
         }
     }
 
-    /// CPU time its threads have used, seconds, and its resident memory, KiB. A thread that ended takes its time with it: the agent's live
-    /// as long as it does.
+    /// CPU time it has used, seconds, and its resident memory, KiB.
     pub fn cost(&self) -> Result<(f64, u64), String> {
         let directory = Path::new("/proc").join(self.child.id().to_string());
-        let tasks = directory.join("task");
-        let listing =
-            fs::read_dir(&tasks).map_err(|error| format!("{}: {error}", tasks.display()))?;
-        let mut nanos = 0;
-        for task in listing.filter_map(Result::ok) {
-            // Nanoseconds on a CPU come first; `stat` has ticks of 10 ms, a sixth of a millicore in a minute.
-            let file = task.path().join("schedstat");
-            let text = super::tree::read(&file)?;
-            nanos += text
-                .split_whitespace()
-                .next()
-                .and_then(|word| word.parse::<u64>().ok())
-                .ok_or_else(|| format!("{}: {text:?}", file.display()))?;
-        }
+        let stat = super::tree::read(&directory.join("stat"))?;
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        // Fields 14 and 15 of the file, counted from the one after the name (3).
+        let ticks: u64 = [11, 12]
+            .iter()
+            .filter_map(|index| fields.get(*index)?.parse::<u64>().ok())
+            .sum();
         let status = super::tree::read(&directory.join("status"))?;
         let resident = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
             .unwrap_or(0);
-        Ok((nanos as f64 / 1e9, resident))
+        Ok((ticks as f64 / 100.0, resident))
     }
 
     /// The end of its log.

@@ -17,6 +17,7 @@ use super::hours::HOURS;
 use super::pod::{PodHistory, RECENT};
 use super::realised::{Realised, Score};
 use super::shape::{Highs, Horizon, Parts, Shape};
+use crate::prediction::pods::Pods;
 use crate::prediction::{NodeSample, STEPS_PER_DAY, STEPS_PER_HOUR};
 
 /// Hours of a day and of a week.
@@ -26,7 +27,7 @@ const WEEK: usize = 168;
 /// One node (or NUMA node): the histories of its pods, its own, and the predictions that are not over yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeHistory {
-    pods: Vec<(u64, PodHistory)>,
+    pods: Pods<PodHistory>,
     /// `(maximum, mean)` of complete hours, newest first.
     past: VecDeque<(f32, f32)>,
     hour: Option<u64>,
@@ -41,7 +42,7 @@ pub struct NodeHistory {
 impl Default for NodeHistory {
     fn default() -> Self {
         Self {
-            pods: Vec::new(),
+            pods: Pods::default(),
             past: VecDeque::new(),
             hour: None,
             running_highest: 0.0,
@@ -76,23 +77,23 @@ impl NodeHistory {
     pub fn observe(&mut self, sample: &NodeSample<'_>) -> Vec<Score> {
         let hour = sample.step / STEPS_PER_HOUR;
         let over = self.begin(hour);
-        let mut changed = self.follow(sample);
-        for ((_, history), pod) in self.pods.iter_mut().zip(sample.pods) {
+        let step = sample.step;
+        let mut changed = self
+            .pods
+            .follow(sample.pods, |pod| PodHistory::new(step, pod));
+        for (history, pod) in self.pods.iter_mut().zip(sample.pods) {
             changed |= (history.limit - pod.limit).abs() > 0.0;
             history.push(sample.step, pod);
         }
-        let usage: f64 = self.pods.iter().map(|(_, pod)| pod.usage).sum();
+        let usage: f64 = self.pods.iter().map(|pod| pod.usage).sum();
         self.running_highest = self.running_highest.max(usage);
         self.running_sum += usage;
         self.running_samples += 1;
         if over || changed {
             self.highs = self.complete_hours();
         }
-        let mut by_start: Vec<(u64, f64)> = self
-            .pods
-            .iter()
-            .map(|(_, pod)| (pod.start, pod.usage))
-            .collect();
+        let mut by_start: Vec<(u64, f64)> =
+            self.pods.iter().map(|pod| (pod.start, pod.usage)).collect();
         by_start.sort_by_key(|(start, _)| *start);
         let mut scores = Vec::new();
         for realised in &mut self.realised {
@@ -159,49 +160,17 @@ impl NodeHistory {
         true
     }
 
-    /// Keeps the histories of the pods of a sample, in its order. True when pods came or left.
-    fn follow(&mut self, sample: &NodeSample<'_>) -> bool {
-        let same = self.pods.len() == sample.pods.len()
-            && self
-                .pods
-                .iter()
-                .zip(sample.pods)
-                .all(|((id, _), pod)| *id == pod.pod);
-        if same {
-            return false;
-        }
-        let mut old: Vec<(u64, Option<PodHistory>)> = std::mem::take(&mut self.pods)
-            .into_iter()
-            .map(|(id, history)| (id, Some(history)))
-            .collect();
-        old.sort_by_key(|(id, _)| *id);
-        self.pods = sample
-            .pods
-            .iter()
-            .map(|pod| {
-                let known = old
-                    .binary_search_by_key(&pod.pod, |(id, _)| *id)
-                    .ok()
-                    .and_then(|at| old.get_mut(at))
-                    .and_then(|(_, history)| history.take());
-                let history = known.unwrap_or_else(|| PodHistory::new(sample.step, pod));
-                (pod.pod, history)
-            })
-            .collect();
-        true
-    }
-
     /// The highs of the complete hours. Once an hour, and when pods come or leave.
     fn complete_hours(&self) -> Highs {
         let length = self
             .pods
             .iter()
-            .map(|(_, pod)| pod.hours.past().len())
+            .map(|pod| pod.hours.past().len())
             .max()
             .unwrap_or(0)
             .min(self.past.len());
         let mut hours = vec![Hour::default(); length];
-        for (_, pod) in &self.pods {
+        for pod in self.pods.iter() {
             let mean = pod.mean();
             let past = pod.hours.past();
             let had = past.len();
@@ -229,7 +198,7 @@ impl NodeHistory {
     }
 
     fn with_running_hour(&self) -> Highs {
-        let hour = self.pods.iter().fold(Hour::default(), |sum, (_, pod)| {
+        let hour = self.pods.iter().fold(Hour::default(), |sum, pod| {
             let (highest, mean) = pod.hours.running();
             Hour {
                 highest: sum.highest + highest,
@@ -239,7 +208,7 @@ impl NodeHistory {
         });
         let mean = self.running_sum / f64::from(self.running_samples.max(1));
         let now = hour.together(self.running_highest, mean);
-        let expected: f64 = self.pods.iter().map(|(_, pod)| pod.mean()).sum();
+        let expected: f64 = self.pods.iter().map(PodHistory::mean).sum();
         let now = now.max(expected);
         Highs {
             day: self.highs.day.max(now),
@@ -252,7 +221,7 @@ impl NodeHistory {
     /// The highest sum of the last hour and of the last two; a pod that had not started counts with its mean.
     fn recent(&self) -> (f64, f64) {
         let mut sums = [0.0; RECENT];
-        for (_, pod) in &self.pods {
+        for pod in self.pods.iter() {
             let mean = pod.mean();
             let recent = pod.recent.iter().map(|v| f64::from(*v));
             for (sum, value) in sums.iter_mut().zip(recent.chain(std::iter::repeat(mean))) {
@@ -265,22 +234,20 @@ impl NodeHistory {
 
     fn parts(&self) -> Parts {
         let day = STEPS_PER_DAY as f64;
-        self.pods
-            .iter()
-            .fold(Parts::default(), |mut sum, (_, pod)| {
-                let (age, week, mean) = (pod.age.max(1) as f64, pod.week(), pod.mean());
-                let from_now = week - pod.usage;
-                sum.limit += pod.limit;
-                sum.usage += pod.usage;
-                sum.own_hour += pod.hour();
-                sum.record = sum.record.max((pod.limit - pod.life()) * day / (day + age));
-                sum.jump = sum.jump.max(pod.limit - week);
-                sum.returns += (week - mean).powi(2);
-                sum.largest_return = sum.largest_return.max(from_now);
-                sum.returns_from_now += from_now.powi(2);
-                sum.variance += pod.variance();
-                sum.age += pod.limit * age.ln();
-                sum
-            })
+        self.pods.iter().fold(Parts::default(), |mut sum, pod| {
+            let (age, week, mean) = (pod.age.max(1) as f64, pod.week(), pod.mean());
+            let from_now = week - pod.usage;
+            sum.limit += pod.limit;
+            sum.usage += pod.usage;
+            sum.own_hour += pod.hour();
+            sum.record = sum.record.max((pod.limit - pod.life()) * day / (day + age));
+            sum.jump = sum.jump.max(pod.limit - week);
+            sum.returns += (week - mean).powi(2);
+            sum.largest_return = sum.largest_return.max(from_now);
+            sum.returns_from_now += from_now.powi(2);
+            sum.variance += pod.variance();
+            sum.age += pod.limit * age.ln();
+            sum
+        })
     }
 }
